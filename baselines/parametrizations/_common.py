@@ -10,9 +10,14 @@ from harness.methods import ParameterShape
 
 
 def standard_std(
-    shape: ParameterShape, embedding_std: float, hidden_gain: float, readout_gain: float, *, base: bool = False
+    shape: ParameterShape,
+    embedding_std: float,
+    hidden_gain: float,
+    readout_gain: float,
+    *,
+    base: bool = False,
 ) -> float:
-    """Standard deviation under the standard parametrization, at this shape or (``base``) at its base shape."""
+    """Standard deviation under the standard parametrization, at this shape or at its base shape."""
     fan_in = shape.base_fan_in if base else shape.fan_in
     if shape.zero_init or shape.role == "vector":
         return 0.0
@@ -64,6 +69,15 @@ def no_rule(name: str, family: str, families: Iterable[str]) -> HarnessError:
         f"parametrization {name!r} has no rule for optimizer family {family!r}; it has rules for {listed}. "
         "Choose an optimizer of such a family, or another parametrization"
     )
+
+
+def adam_eps(shape: ParameterShape) -> float:
+    """Factor that keeps eps in proportion to the gradient's entries, which shrink as 1/fan_out.
+
+    2310.17813: ||grad||_F ~ sqrt(fan_in / fan_out), so an entry is ~ 1/fan_out; for a square hidden matrix
+    this is the 1/fan_in of 2203.03466, App. B.3. A multiplier on the forward pass shrinks it further.
+    """
+    return 1.0 / fan_out_ratio(shape)
 
 
 def check_positive(name: str, **values: float) -> None:

@@ -1,0 +1,35 @@
+"""Squared nuclear norm over squared Frobenius norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from baselines.ranks._spectrum import checked, defined, normalised
+from harness.registry import register
+
+
+@register("rank")
+@dataclass(frozen=True, kw_only=True)
+class NuclearOverFrobenius:
+    """(sum s)^2 / sum s^2, in [1, rank]: the Hill number of order 2 of s."""
+
+    def __call__(self, singular_values: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(..., n) -> (...), float64; 0 for a zero matrix, NaN for a NaN spectrum."""
+        s = checked(singular_values, shape, "nuclear_over_frobenius")
+        x = normalised(s)
+        squares = x.square().sum(-1)
+        return defined(x.sum(-1).square() / squares.clamp_min(1.0), s)
+
+    def definition(self) -> Mapping[str, object]:
+        """Definition id and what it depends on; centring is the caller's, and none is done here."""
+        return {
+            "id": "nuclear_over_frobenius",
+            "gamma": 1,
+            "order": 2,
+            "normalised": False,
+            "centred": False,
+        }

@@ -106,3 +106,5 @@ class Planned(BaseModel):
     """Probe name -> its settings."""
     selected: bool = False
     """Tuning trials: whether this point was chosen."""
+    at_edge: bool = False
+    """Evaluation trials: whether the chosen hyperparameters lie on an edge that closure could not leave."""

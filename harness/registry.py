@@ -95,7 +95,9 @@ def _baselines() -> dict[tuple[str, str], Entry]:
     for point in metadata.entry_points(group="harness.methods"):
         kind, _, name = point.name.partition(".")
         if kind not in KINDS or not name:
-            _broken[point.value] = f"entry point {point.name!r}: name it '<kind>.<name>', kinds {sorted(KINDS)}"
+            _broken[point.value] = (
+                f"entry point {point.name!r}: name it '<kind>.<name>', kinds {sorted(KINDS)}"
+            )
             continue
         origin = f"package {point.dist.name}" if point.dist else "package"
         if (kind, name) in found:
@@ -268,8 +270,12 @@ def canonical(kind: str, config: Mapping[str, Any], where: str = "") -> dict[str
     out: dict[str, Any] = {"name": config["name"]}
     for f in dataclasses.fields(method):
         value = getattr(method, f.name)
-        default = f.default if f.default is not dataclasses.MISSING else (
-            f.default_factory() if f.default_factory is not dataclasses.MISSING else dataclasses.MISSING
+        default = (
+            f.default
+            if f.default is not dataclasses.MISSING
+            else (
+                f.default_factory() if f.default_factory is not dataclasses.MISSING else dataclasses.MISSING
+            )
         )
         if default is dataclasses.MISSING or value != default:
             out[f.name] = value

@@ -68,7 +68,10 @@ class Trial(BaseModel):
     def identity(self) -> str:
         """Hex SHA-256 over workload, config, seed, data and needs."""
         fields: dict[str, Any] = {
-            "workload": self.workload, "config": self.config, "seed": self.seed, "data": self.data
+            "workload": self.workload,
+            "config": self.config,
+            "seed": self.seed,
+            "data": self.data,
         }
         if self.needs:
             fields["needs"] = self.needs

@@ -1,0 +1,582 @@
+"""(suite, records) -> the next round of trials; and for each trial whether it is done, stale or missing, and why.
+
+A pure function, called until it asks for nothing: so tuning, boundary closure, fresh seeds at a tuned
+optimum and hyperparameters taken from another arm need no state beside the records.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from harness import registry, trial
+from harness.errors import HarnessError, SuiteError, unknown
+from harness.record import FINISHED, Planned, Record
+from harness.store import Shelf, code_of
+from harness.suite import Range, Suite, merged, nested
+from harness.trial import Trial, digest
+from harness.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
+
+State = Literal["done", "stale", "missing", "failed"]
+TIMING_SEEDS = 2000
+"""First seed index of timing trials."""
+RESELECTION_SEEDS = 100
+"""Fresh seeds of the n-th selection begin at n times this index."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A planned trial, its state, and why."""
+
+    planned: Planned
+    state: State
+    why: str = ""
+    record: Record | None = None
+    flops: float = 0.0
+
+
+@dataclass
+class Plan:
+    """What a suite needs at this moment."""
+
+    suite: Suite
+    items: list[Item] = field(default_factory=list)
+    more: int = 0
+    """Up to this many further trials will follow once the pending ones are known."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know: selections, edges, cells left out."""
+    selections: list[dict[str, Any]] = field(default_factory=list)
+    """One row a tuned (arm, cell)."""
+
+    @property
+    def pending(self) -> list[Item]:
+        """Trials to run."""
+        return [i for i in self.items if i.state != "done"]
+
+    def counts(self) -> dict[str, int]:
+        """State -> number of trials."""
+        out = {"done": 0, "stale": 0, "missing": 0, "failed": 0}
+        for item in self.items:
+            out[item.state] += 1
+        return out
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the store keeps beside the records: labels, selections, notes, the resolved suite."""
+        return {
+            "suite": self.suite.model_dump(mode="json"),
+            "claims_hash": self.suite.claims_hash,
+            "notes": self.notes,
+            "selections": self.selections,
+            "more": self.more,
+            "rows": [
+                {
+                    "planned": i.planned.model_dump(mode="json", exclude_defaults=True),
+                    "state": i.state,
+                    "code": code_of(i.record) if i.record else None,
+                }
+                for i in self.items
+            ],
+        }
+
+
+def workload_module(name: str, where: str = "") -> ModuleType:
+    """The workload's module; UnknownNameError with 'did you mean' otherwise."""
+    folder = Path(__file__).parent / "workloads"
+    known = sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
+    if name not in known:
+        raise unknown("workload", name, known, where)
+    return importlib.import_module(f"harness.workloads.{name}")
+
+
+def method_sections(module: ModuleType, config: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(section, kind, method config) for each method that a validated config names."""
+    for section, kind in module.METHODS.items():
+        value = getattr(config, section)
+        if value is not None:
+            yield section, kind, value
+
+
+def trial_fingerprint(t: Trial) -> dict[str, str]:
+    """Fingerprint of the code that this trial can reach: its workload and its methods."""
+    module = workload_module(t.workload)
+    names = [f"harness.workloads.{t.workload}"]
+    files: dict[str, Path] = {}
+    for _, kind, value in method_sections(module, module.Config.model_validate(t.config)):
+        entry = registry.find(kind, value["name"])
+        names.append(entry.module)
+        if entry.origin.startswith("plug-in") and entry.path:
+            files[entry.module] = entry.path
+    return trial.fingerprint(names, files)
+
+
+class Planner:
+    """Builds trials from configs and judges records, remembering what it has worked out."""
+
+    def __init__(
+        self, suite: Suite, shelf: Shelf, data_folder: Path, accepted: Mapping[tuple[str, str, str], str]
+    ):
+        self.suite = suite
+        self.shelf = shelf
+        self.data_folder = data_folder
+        self.accepted = accepted
+        self.module = workload_module(suite.workload, suite.file)
+        self._configs: dict[str, tuple[dict[str, Any], str, float, str]] = {}
+        self._prints: dict[str, dict[str, str]] = {}
+        self._digests: dict[str, str] = {}
+        self._here: dict[str, str] = {}
+
+    def trial(self, raw: Mapping[str, Any], seed: int, where: str) -> tuple[Trial, float, str]:
+        """(trial, FLOPs, key of its code) for a raw config. Raises SuiteError naming arm, cell and key."""
+        text = json.dumps(raw, sort_keys=True, default=str)
+        if text not in self._configs:
+            try:
+                config = self.module.Config.model_validate(raw)
+            except ValidationError as error:
+                raise SuiteError(_explain_config(error, self.suite, where, self.module)) from None
+            canonical = config.model_dump(mode="json", exclude_defaults=True)
+            names = []
+            for section, kind, value in method_sections(self.module, config):
+                if section in canonical:
+                    canonical[section] = registry.canonical(
+                        kind, value, f"{self.suite.file}: {where}: {section}"
+                    )
+                names.append(f"{kind}.{value['name']}")
+            built = Trial(workload=self.suite.workload, config=canonical, seed=0)
+            flops = self.module.cost(config).flops
+            self._configs[text] = (built.config, self._data(config), flops, ",".join(names))
+        canonical, data, flops, code = self._configs[text]
+        return (
+            Trial.model_construct(
+                workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}
+            ),
+            flops,
+            code,
+        )
+
+    def _data(self, config: Any) -> str:
+        spec = self.module.data_spec(config)
+        if spec is None:
+            return ""
+        key = json.dumps(spec, sort_keys=True, default=str)
+        if key not in self._digests:
+            from harness import data
+
+            self._digests[key] = data.digest(spec, self.data_folder)
+        return self._digests[key]
+
+    def fingerprint(self, t: Trial, code: str) -> dict[str, str]:
+        """The current code's fingerprint for this trial."""
+        if code not in self._prints:
+            self._prints[code] = trial_fingerprint(t)
+        return self._prints[code]
+
+    def _numerics_class(self, device: str) -> str:
+        if device not in self._here:
+            from harness.environment import numerics_class
+
+            try:
+                self._here[device] = numerics_class(device)
+            except (RuntimeError, AssertionError):
+                self._here[device] = ""
+        return self._here[device]
+
+    def item(self, planned: Planned, flops: float, code: str) -> Item:
+        """The trial's state: its newest record of the current code decides, an accepted one counts as such."""
+        records = self.shelf.by_identity.get(planned.trial.identity, [])
+        if not records:
+            return Item(planned, "missing", flops=flops)
+        now = self.fingerprint(planned.trial, code)
+        fresh = [
+            r
+            for r in records
+            if r.fingerprint == now or (r.identity, code_of(r), digest(now)[:16]) in self.accepted
+        ]
+        if not fresh:
+            changed = trial.changed_modules(records[-1].fingerprint, now)
+            return Item(planned, "stale", "changed: " + ", ".join(changed), records[-1], flops)
+        here = self._numerics_class(planned.trial.config.get("compute", {}).get("device", "cpu"))
+        same = [r for r in fresh if r.numerics_class == here]
+        record = (same or fresh)[-1]
+        if record.status not in FINISHED:
+            return Item(
+                planned,
+                "failed",
+                f"{record.status}: {record.reason.splitlines()[-1:] or ['']}"[:300],
+                record,
+                flops,
+            )
+        for name, settings in planned.probes.items():
+            table = record.probes.get(name)
+            if record.status == "completed" and (
+                table is None or table.about.get("settings", settings) != settings
+            ):
+                return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
+        return Item(planned, "done", "", record, flops)
+
+
+def make_plan(
+    suite: Suite,
+    shelf: Shelf,
+    data_folder: Path,
+    accepted: Mapping[tuple[str, str, str], str] | None = None,
+    only: Mapping[str, set[str]] | None = None,
+    probes: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+) -> Plan:
+    """The plan of a suite given these records.
+
+    ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
+    """
+    return _Expansion(
+        suite, Planner(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}
+    ).plan()
+
+
+class _Expansion:
+    def __init__(
+        self, suite: Suite, planner: Planner, only: Mapping[str, set[str]], probes: Mapping[str, Any]
+    ):
+        self.suite = suite
+        self.planner = planner
+        self.only = only
+        self.probes = probes
+        self.result = Plan(suite)
+        self.chosen: dict[tuple[str, str], Chosen | None] = {}
+
+    def plan(self) -> Plan:
+        arms = self.suite.active_arms
+        # Arms that take another's hyperparameters come after it, whatever the file's order.
+        ordered = sorted(arms, key=lambda a: bool(arms[a].hyperparameters))
+        for arm in ordered:
+            if arms[arm].timing_only:
+                continue
+            for cell, patch in self.suite.cells(arm):
+                if self._wanted(arm, cell):
+                    self._cell(arm, cell, merged(merged(self.suite.base, patch), arms[arm].patch))
+        if self.suite.timing:
+            self._timing()
+        if not self.result.items:
+            self.result.notes.append("nothing to run: no arm and cell is left by 'use' and --only")
+        return self.result
+
+    def _wanted(self, arm: str, cell: Mapping[str, Any]) -> bool:
+        # An arm that others take their hyperparameters from is planned along with them.
+        arms = self.only.get("arm")
+        if arms is not None and arm not in arms:
+            sources = {self.suite.arms[a].hyperparameters.get("from") for a in arms}
+            if arm not in sources:
+                return False
+        return all(str(cell[k]) in v for k, v in self.only.items() if k != "arm" and k in cell)
+
+    def _cell(self, arm: str, cell: dict[str, Any], raw: dict[str, Any]) -> None:
+        where = f"arm {arm!r}" + "".join(f", {k} {v}" for k, v in cell.items())
+        definition = self.suite.arms[arm]
+        seeds = definition.seeds or self.suite.seeds
+        if source := definition.hyperparameters.get("from"):
+            other = self.chosen.get((source, key_of_cell(cell)))
+            if (source, key_of_cell(cell)) not in self.chosen:
+                raise SuiteError(
+                    f"{self.suite.file}: {where}: arm {source!r}, whose hyperparameters it takes, "
+                    "does not run this cell"
+                )
+            if other is None:
+                self.result.more += seeds
+            else:
+                self._evaluate(arm, cell, raw, other, seeds, where)
+        elif self.suite.tuning and (definition.space or self.suite.tuning.space):
+            self._tune(arm, cell, raw, {**self.suite.tuning.space, **definition.space}, seeds, where)
+        elif self.suite.sweep:
+            self._sweep(arm, cell, raw, {**self.suite.sweep.space, **definition.space}, seeds, where)
+        else:
+            self._evaluate(arm, cell, raw, Chosen(point={}), seeds, where)
+
+    def _add(
+        self,
+        arm: str,
+        cell: dict[str, Any],
+        raw: Mapping[str, Any],
+        seed: int,
+        where: str,
+        point: Mapping[str, float],
+        **labels: Any,
+    ) -> Item:
+        t, flops, code = self.planner.trial(merged(raw, nested(point)), seed, where)
+        wanted = dict(self.suite.probes) if labels.get("role", "evaluation") == "evaluation" else {}
+        for name, settings in self.probes.get(t.identity, {}).items():
+            wanted.setdefault(name, dict(settings))
+        planned = Planned(
+            trial=t,
+            suite=self.suite.name,
+            profile=self.suite.profile,
+            arm=arm,
+            cell=cell,
+            hyperparameters=dict(point),
+            probes=wanted,
+            **labels,
+        )
+        item = self.planner.item(planned, flops, code)
+        self.result.items.append(item)
+        return item
+
+    def _value(self, items: list[Item], metric: str) -> float | None:
+        """Mean over seeds; inf if one diverged, nan if skipped, None if one is not known yet."""
+        values = []
+        for item in items:
+            if item.state != "done" or item.record is None:
+                return None
+            if item.record.status == "skipped":
+                return math.nan
+            if item.record.status == "completed" and metric not in item.record.metrics:
+                raise SuiteError(
+                    str(unknown("metric", metric, item.record.metrics, f"{self.suite.file}: metric"))
+                )
+            value = item.record.metrics.get(metric) if item.record.status == "completed" else None
+            values.append(math.inf if value is None else value)
+        return sum(values) / len(values)
+
+    def _tune(
+        self,
+        arm: str,
+        cell: dict[str, Any],
+        raw: dict[str, Any],
+        space: dict[str, Range],
+        seeds: int,
+        where: str,
+    ) -> None:
+        tuning = self.suite.tuning
+        assert tuning
+        cache: dict[str, float | None] = {}
+
+        def lookup(point: Point) -> float | None:
+            key = key_of(point)
+            if key not in cache:
+                items = [
+                    self._add(arm, cell, raw, seed, where, point, role="tuning") for seed in tuning.seeds
+                ]
+                cache[key] = self._value(items, tuning.metric)
+            return cache[key]
+
+        state: Study = study(tuning, space, lookup, f"{self.suite.file}: {where}")
+        self.chosen[arm, key_of_cell(cell)] = state.chosen
+        self.result.more += state.more * len(tuning.seeds)
+        if state.chosen is None:
+            if state.failed:
+                self.result.notes.append(f"{where}: no hyperparameters chosen: {state.failed}")
+            else:
+                self.result.more += seeds
+            return
+        self._mark_selected(arm, cell, state.chosen)
+        self._evaluate(
+            arm, cell, raw, state.chosen, seeds, where, ladder=state.asked, budget=len(state.asked)
+        )
+
+    def _mark_selected(self, arm: str, cell: dict[str, Any], chosen: Chosen) -> None:
+        for n, item in enumerate(self.result.items):
+            p = item.planned
+            if (
+                p.arm == arm
+                and p.cell == cell
+                and p.role == "tuning"
+                and (key_of(p.hyperparameters) == key_of(chosen.best_run))
+            ):
+                self.result.items[n] = Item(
+                    p.model_copy(update={"selected": True}), item.state, item.why, item.record, item.flops
+                )
+
+    def _evaluate(
+        self,
+        arm: str,
+        cell: dict[str, Any],
+        raw: dict[str, Any],
+        chosen: Chosen,
+        seeds: int,
+        where: str,
+        ladder: list[Point] | None = None,
+        budget: int = 0,
+    ) -> None:
+        """Fresh seeds at the chosen point; if one diverges there, the next finite point down, with new seeds."""
+        point, attempt = dict(chosen.point), 0
+        while True:
+            first = self.suite.arms[arm].first_seed + attempt * RESELECTION_SEEDS
+            begin = len(self.result.items)
+            items = [
+                self._add(arm, cell, raw, first + s, where, point, selected=True, at_edge=chosen.at_edge)
+                for s in range(seeds)
+            ]
+            diverged = [i for i in items if i.record and i.state == "done" and i.record.status == "diverged"]
+            lower = self._next_lower(arm, cell, point, ladder) if diverged and ladder else None
+            if lower is None:
+                break
+            self.result.notes.append(
+                f"{where}: {len(diverged)} of {seeds} fresh seeds diverged at {_text(point)}; "
+                f"second selection at {_text(lower)} with new seeds"
+            )
+            for n in range(begin, len(self.result.items)):
+                i = self.result.items[n]
+                self.result.items[n] = Item(
+                    i.planned.model_copy(update={"selected": False}), i.state, i.why, i.record, i.flops
+                )
+            point, attempt = lower, attempt + 1
+        if chosen.point:
+            self.result.selections.append(
+                {
+                    "arm": arm,
+                    **cell,
+                    **point,
+                    "at_edge": chosen.at_edge,
+                    "regret": chosen.regret,
+                    "budget_used": budget,
+                    "selections": attempt + 1,
+                    "note": chosen.note,
+                }
+            )
+            if chosen.at_edge:
+                self.result.notes.append(
+                    f"{where}: the optimum lies on the edge of its range after closure ({_text(point)}); "
+                    "this cell takes part in no verdict"
+                )
+        self.chosen.setdefault((arm, key_of_cell(cell)), chosen)
+
+    def _next_lower(self, arm: str, cell: dict[str, Any], point: Point, ladder: list[Point]) -> Point | None:
+        """The tuned point with the highest first coordinate below this one's whose tuning run was finite."""
+        path = next(iter(point))
+        finite = {
+            key_of(i.planned.hyperparameters)
+            for i in self.result.items
+            if i.planned.arm == arm
+            and i.planned.cell == cell
+            and i.planned.role == "tuning"
+            and i.record
+            and i.record.status == "completed"
+        }
+        lower = [p for p in ladder if p[path] < point[path] * 0.99 and key_of(p) in finite]
+        return max(lower, key=lambda p: p[path]) if lower else None
+
+    def _sweep(
+        self,
+        arm: str,
+        cell: dict[str, Any],
+        raw: dict[str, Any],
+        space: dict[str, Range],
+        seeds: int,
+        where: str,
+    ) -> None:
+        sweep = self.suite.sweep
+        assert sweep
+        points = initial_grid(space)
+        near = sweep.around
+        if near and cell.get(near["axis"]) == near["value"]:
+            centre = self.chosen.get((arm, key_of_cell({**cell, near["axis"]: near["from"]})))
+            if centre is None:
+                self.result.more += near["points"] * seeds
+                return
+            path, r = next(iter(space.items()))
+            half = near["points"] // 2
+            points = [
+                {**centre.point, path: centre.point[path] * 2.0 ** (k * r.step)}
+                for k in range(-half, half + 1)
+            ]
+        observed: dict[str, tuple[Point, float]] = {}
+        todo, added = points, 0
+        while todo:
+            waiting = False
+            for point in todo:
+                items = [self._add(arm, cell, raw, s, where, point) for s in range(seeds)]
+                value = self._value(items, sweep.metric)
+                waiting |= value is None
+                if value is not None and not math.isnan(value):
+                    observed[key_of(point)] = (point, value)
+            if waiting:
+                self.result.more += (sweep.closure - added) * seeds
+                self.chosen[arm, key_of_cell(cell)] = None
+                return
+            todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][
+                : sweep.closure - added
+            ]
+            added += len(todo)
+        finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
+        if finite:
+            self.chosen[arm, key_of_cell(cell)] = Chosen(point=min(finite, key=lambda vp: vp[0])[1])
+        if beyond_edge(space, observed):
+            self.result.notes.append(f"{where}: the minimum lies on the edge of the grid after closure")
+
+    def _timing(self) -> None:
+        """Short exclusive trials, arms interleaved within each cell and repeat.
+
+        An arm that differs from another only in its hyperparameters takes no time of its own.
+        """
+        timing = self.suite.timing
+        for repeat in range(int(timing.get("repeats", 3))):
+            for cell, patch in self.suite.cells(next(iter(self.suite.active_arms))):
+                for arm, definition in self.suite.active_arms.items():
+                    if definition.hyperparameters or not self._wanted(arm, cell):
+                        continue
+                    raw = merged(
+                        merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {})
+                    )
+                    self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")
+
+
+def key_of_cell(cell: Mapping[str, Any]) -> str:
+    """Text that equal cells share."""
+    return json.dumps(dict(sorted(cell.items())), default=str)
+
+
+def _text(point: Mapping[str, float]) -> str:
+    return ", ".join(f"{k} = {v:.4g}" for k, v in point.items())
+
+
+def _explain_config(error: ValidationError, suite: Suite, where: str, module: ModuleType) -> str:
+    lines = []
+    for problem in error.errors():
+        keys = [str(k) for k in problem["loc"]]
+        key = ".".join(keys)
+        place = f"{suite.file}: {where}"
+        if problem["type"] == "extra_forbidden":
+            model: Any = module.Config
+            for k in keys[:-1]:
+                model = model.model_fields[k].annotation if k in getattr(model, "model_fields", {}) else model
+            lines.append(str(unknown("key", keys[-1], getattr(model, "model_fields", {}), f"{place}: {key}")))
+        else:
+            value = problem["input"]
+            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
+            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n".join(lines)
+
+
+def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
+    """Seconds each trial will take: interpolated over FLOPs (log-log) from this store's records."""
+    import numpy as np
+
+    known = sorted(
+        (flops, seconds)
+        for records in shelf.by_identity.values()
+        for r in records
+        if r.status == "completed" and (flops := r.metrics.get("flops")) and (seconds := r.seconds.get("total"))
+    )
+    if not known:
+        rate = 4e9  # FLOP/s of small models on one CPU thread; replaced by records as soon as there are any
+        return [1.0 + i.flops / rate for i in items]
+    x, y = np.log([k[0] for k in known]), np.log([k[1] for k in known])
+    wanted = np.log([max(i.flops, 1.0) for i in items]) if items else np.array([])
+    inside = np.interp(wanted, x, y)
+    beyond = np.where(wanted > x[-1], wanted - x[-1], 0.0)
+    return np.exp(inside + beyond).tolist()
+
+
+__all__ = [
+    "HarnessError",
+    "Item",
+    "Plan",
+    "estimate_seconds",
+    "make_plan",
+    "trial_fingerprint",
+    "workload_module",
+]

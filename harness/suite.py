@@ -1,0 +1,516 @@
+"""Suites: the schema, and how YAML, a profile and the command line become one frozen value.
+
+Hydra composes (defaults lists, shared groups, override grammar); pydantic validates. Precedence: suite, then
+its profile section, then the command line. Only this module knows Hydra.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import HarnessError, SuiteError, unknown
+from harness.trial import digest
+
+PROFILES = ("smoke", "cpu", "gpu", "paper")
+
+
+class Section(BaseModel):
+    """Frozen, no unknown keys, documented fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Range(Section):
+    """A hyperparameter's range on a grid of powers of two, or a list of values."""
+
+    log2: tuple[float, float] | None = None
+    """Lowest and highest exponent of two."""
+    step: float = Field(default=1.0, gt=0)
+    """Grid step in octaves."""
+    values: list[float] | None = None
+    """Explicit values instead of a log2 range."""
+    limits: tuple[float, float] = (-24.0, 4.0)
+    """Exponents that boundary closure may not pass."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Range:
+        if (self.log2 is None) == (self.values is None):
+            raise ValueError("give either log2: [low, high] or values: [...]")
+        if self.log2 and self.log2[0] > self.log2[1]:
+            raise ValueError(f"log2 range {list(self.log2)} is empty: low must not exceed high")
+        return self
+
+    def grid(self) -> list[float]:
+        """The values, ascending."""
+        if self.values is not None:
+            return sorted(self.values)
+        assert self.log2 is not None
+        low, high = self.log2
+        return [2.0 ** (low + i * self.step) for i in range(round((high - low) / self.step) + 1)]
+
+
+class Sampler(Section):
+    """How tuning proposes points; an Optuna sampler is pinned with all its arguments."""
+
+    name: Literal["grid", "tpe", "random"] = "grid"
+    """grid: all points of the space, closure at the edges, then half-step refinement while budget lasts."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the Optuna sampler, all of them pinned here."""
+
+
+class Tuning(Section):
+    """Search of each arm's hyperparameters in each cell, with one budget for every arm."""
+
+    space: dict[str, Range]
+    """Config path -> range, e.g. ``optimizer.lr``. An arm may give its own."""
+    budget: int = Field(ge=1)
+    """Trials per arm and cell, closure included; equal for every tuned arm, cache hits count."""
+    sampler: Sampler = Sampler()
+    """Proposer of points."""
+    round_size: int = Field(default=4, ge=1)
+    """Optuna samplers: points asked before any of them is told."""
+    seed: int = 0
+    """Seed of the study."""
+    seeds: list[int] = [1000]
+    """Seed indices reserved for selection, disjoint from the evaluation seeds."""
+    metric: str = "validation_loss"
+    """What selection minimises."""
+    noise_sd: float = Field(default=0.03, ge=0)
+    """Seed sd of the metric, from earlier records: decides the fit's width."""
+    refine: bool = False
+    """Grid: spend what budget is left after closure on half steps round the minimum."""
+
+
+class Sweep(Section):
+    """A grid run in full, with every evaluation seed, for figures and slopes over it."""
+
+    space: dict[str, Range]
+    """Config path -> range, common to all arms unless an arm gives its own."""
+    closure: int = Field(default=0, ge=0)
+    """How many points may be added beyond an edge that holds the minimum, per arm and cell."""
+    around: dict[str, Any] = {}
+    """Cells that run only near the optimum of other cells: {axis: value, from: value, points: n}."""
+    metric: str = "validation_loss"
+    """What closure looks at."""
+
+
+class Axis(Section):
+    """Values that every arm runs at: a config path with values, or named patches."""
+
+    path: str | None = None
+    """Config path that the values are for."""
+    values: list[Any] | dict[str, dict[str, Any]]
+    """List of values for ``path``, or name -> config patch."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Axis:
+        if isinstance(self.values, list) != (self.path is not None):
+            raise ValueError("give 'path' with a list of values, or values as name -> config patch")
+        if not self.values:
+            raise ValueError("an axis needs at least one value")
+        return self
+
+    def patches(self) -> dict[Any, dict[str, Any]]:
+        """Value -> config patch."""
+        if isinstance(self.values, dict):
+            return dict(self.values)
+        assert self.path
+        return {v: nested({self.path: v}) for v in self.values}
+
+
+class Arm(BaseModel):
+    """A named configuration of methods: a config patch, and how its hyperparameters are found."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    describe: str = ""
+    hyperparameters: dict[str, str] = {}
+    """``{from: other_arm}``: takes the values that tuning chose for that arm, cell by cell."""
+    space: dict[str, Range] = {}
+    """This arm's own ranges."""
+    seeds: int | None = None
+    """Number of evaluation seeds, if other than the suite's."""
+    use: dict[str, list[Any]] = {}
+    """Axis -> the values this arm runs at, if not all."""
+    first_seed: int = 0
+    """Index of its first evaluation seed; other than 0 only for an A/A arm, whose seeds must be its own."""
+    timing_only: bool = False
+    """Takes part in the step-time table only."""
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """The config patch."""
+        return dict(self.model_extra or {})
+
+
+class Suite(Section):
+    """A question, and all that answers it."""
+
+    name: str
+    """File name without ending."""
+    file: str = ""
+    """Where it was read from."""
+    profile: str = "cpu"
+    """How much work."""
+    title: str
+    """A few words."""
+    question: str
+    """What a reader wants to know."""
+    sources: list[str] = []
+    """Papers and posts whose claims are examined."""
+    workload: str
+    """What a trial does."""
+    base: dict[str, Any]
+    """Config common to all trials."""
+    axes: dict[str, Axis] = {}
+    """Axis name -> values; cells are their product."""
+    arms: dict[str, Arm]
+    """Name -> arm."""
+    use: dict[str, list[Any]] = {}
+    """'arm' or an axis name -> the names this profile runs; all where absent."""
+    tuning: Tuning | None = None
+    """Search before evaluation."""
+    sweep: Sweep | None = None
+    """Full grid instead of a search."""
+    seeds: int = Field(default=3, ge=1)
+    """Evaluation seeds: indices 0, 1, ..."""
+    timing: dict[str, Any] = {}
+    """Short exclusive trials for step times: {repeats: n, base: config patch}."""
+    probes: dict[str, dict[str, Any]] = {}
+    """Probe -> settings."""
+    claims: dict[str, dict[str, Any]] = {}
+    """Id -> claim (see harness.analysis)."""
+    figures: list[dict[str, Any]] = []
+    """Figure kinds and options."""
+    budget_minutes: float | None = None
+    """Intended wall time of this profile on its machine."""
+    timeout_seconds: float = Field(default=3600.0, gt=0)
+    """Limit for one trial."""
+    note: str = ""
+    """Arms x points x seeds x seconds, and what the profile leaves out."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        if self.tuning and self.sweep:
+            raise ValueError("a suite has 'tuning' or 'sweep', not both")
+        for axis, values in self.use.items():
+            valid = self.arms if axis == "arm" else self.axes[axis].patches() if axis in self.axes else None
+            if valid is None:
+                raise ValueError(str(unknown("axis", axis, ["arm", *self.axes], "use")))
+            for v in values:
+                if v not in valid:
+                    raise ValueError(str(unknown(axis, str(v), map(str, valid), f"use.{axis}")))
+        for name, arm in self.arms.items():
+            other = arm.hyperparameters.get("from")
+            if other is not None and other not in self.arms:
+                raise ValueError(str(unknown("arm", other, self.arms, f"arms.{name}.hyperparameters.from")))
+            if other is not None and self.arms[other].hyperparameters:
+                raise ValueError(f"arms.{name}.hyperparameters.from: {other!r} is not tuned itself")
+        if self.tuning:
+            overlap = set(self.tuning.seeds) & set(range(self.seeds))
+            if overlap:
+                raise ValueError(
+                    f"tuning.seeds {sorted(overlap)} are evaluation seeds too; use 1000 and above"
+                )
+        return self
+
+    @cached_property
+    def active_arms(self) -> dict[str, Arm]:
+        """Arms that this profile runs."""
+        chosen = self.use.get("arm")
+        return {n: a for n, a in self.arms.items() if chosen is None or n in chosen}
+
+    def cells(self, arm: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """(cell, merged config patch) for each combination of axis values this arm runs at."""
+        own = self.arms[arm].use
+        lists = []
+        for name, axis in self.axes.items():
+            chosen = self.use.get(name)
+            mine = own.get(name)
+            lists.append(
+                [
+                    (name, value, patch)
+                    for value, patch in axis.patches().items()
+                    if (chosen is None or value in chosen) and (mine is None or value in mine)
+                ]
+            )
+        out = []
+        for combination in product(*lists):
+            patch: dict[str, Any] = {}
+            for _, _, p in combination:
+                patch = merged(patch, p)
+            out.append(({name: value for name, value, _ in combination}, patch))
+        return out
+
+    @cached_property
+    def claims_hash(self) -> str:
+        """Digest of claims, margins, estimators and the confirmatory list."""
+        return digest(self.claims)[:16]
+
+
+# --- small dictionaries ------------------------------------------------------------------------------------
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` -> ``{"a": {"b": 1}}``."""
+    out: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split(".")
+        node = out
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    return out
+
+
+def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of base with patch laid over it; dictionaries merge, all else replaces.
+
+    A method section whose patch names another method replaces the section.
+    """
+    out = dict(base)
+    for key, value in patch.items():
+        old = out.get(key)
+        renames = (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and ("name" in value and "name" in old and value["name"] != old["name"])
+        )
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and not renames:
+            out[key] = merged(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+# --- loading -----------------------------------------------------------------------------------------------
+
+
+def shipped_folder() -> Path:
+    """The folder of the suites that ship with the package."""
+    return Path(str(resources.files("suites")))
+
+
+def shipped() -> list[str]:
+    """Names of the shipped suites."""
+    return sorted(p.stem for p in shipped_folder().glob("*.yaml"))
+
+
+def title_of(name: str) -> str:
+    """A shipped suite's title, read without composing it."""
+    raw = yaml.safe_load((shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
+    return str(raw.get("title", ""))
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
+    """Command-line words -> (suite names or paths, profile, other overrides)."""
+    suites, profile, overrides = [], None, []
+    for word in arguments:
+        if word.startswith("profile="):
+            profile = word.removeprefix("profile=")
+        elif "=" in word or word.startswith(("~", "+")):
+            overrides.append(word)
+        else:
+            suites.append(word)
+    if profile is not None and profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES, "profile")
+    return suites, profile, overrides
+
+
+def load(name: str, profile: str | None = None, overrides: Sequence[str] = ()) -> Suite:
+    """The suite by shipped name or by path, with its profile and overrides applied.
+
+    Raises SuiteError naming file, key, value, valid values and fix.
+    """
+    file = _find(name)
+    raw = _compose(file)
+    profile = profile or raw.get("profile", "cpu")
+    profiles = raw.pop("profiles", {})
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES, str(file))
+    if profile not in profiles:
+        raise SuiteError(
+            f"{file}: suite {file.stem!r} has no profile {profile!r}; it has {', '.join(sorted(profiles))}"
+        )
+    raw = merged(raw, profiles[profile] or {})
+    raw = _override(raw, overrides, file)
+    raw.update(name=file.stem, file=_short(file), profile=profile)
+    try:
+        return Suite.model_validate(raw)
+    except ValidationError as error:
+        raise SuiteError(explain(error, file, overrides)) from None
+
+
+def _short(file: Path) -> str:
+    return f"suites/{file.name}" if file.parent == shipped_folder() else str(file)
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise SuiteError(f"{name}: no such suite file")
+        return path.resolve()
+    file = shipped_folder() / f"{name}.yaml"
+    if not file.is_file():
+        raise unknown("suite", name, shipped(), "give a shipped suite's name or a path ending in .yaml")
+    return file
+
+
+def _compose(file: Path) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    GlobalHydra.instance().clear()
+    search = [] if file.parent == shipped_folder() else [f"hydra.searchpath=[file://{shipped_folder()}]"]
+    try:
+        with initialize_config_dir(config_dir=str(file.parent), version_base="1.3"):
+            config = compose(config_name=file.stem, overrides=search)
+        raw = OmegaConf.to_container(config, resolve=True)
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{file}: not valid YAML: {error}") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SuiteError(f"{file}: {error}") from None
+    if not isinstance(raw, dict):
+        raise SuiteError(f"{file}: a suite is a mapping of keys, found {type(raw).__name__}")
+    return {str(k): v for k, v in raw.items()}
+
+
+def _override(raw: dict[str, Any], overrides: Sequence[str], file: Path) -> dict[str, Any]:
+    if not overrides:
+        return raw
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            parsed = parser.parse_override(text)
+        except HydraException as error:
+            raise SuiteError(f"override {text!r}: {error}") from None
+        if parsed.is_sweep_override():
+            raise SuiteError(f"override {text!r}: sweeps are written as axes in the suite, not as a,b,c here")
+        keys = parsed.key_or_group.replace("/", ".").split(".")
+        added = parsed.is_add() or parsed.is_force_add()
+        if len(keys) == 1 and keys[0] not in Suite.model_fields:
+            raise unknown("key", keys[0], [*Suite.model_fields], f"override {text!r}")
+        if keys[0] in ("arms", "axes", "claims") and len(keys) > 1 and not added:
+            have = raw.get(keys[0], {})
+            if keys[1] not in have:
+                raise unknown(keys[0].rstrip("s"), keys[1], have, f"override {text!r}")
+        node = raw
+        for key in keys[:-1]:
+            child = node.get(key)
+            if not isinstance(child, dict):
+                child = {}
+            node[key] = child = dict(child)
+            node = child
+        if parsed.is_delete():
+            if keys[-1] not in node:
+                raise unknown("key to delete", keys[-1], node, f"override {text!r}")
+            del node[keys[-1]]
+        else:
+            value = parsed.value()
+            old = node.get(keys[-1])
+            node[keys[-1]] = (
+                merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+            )
+    return raw
+
+
+def explain(error: ValidationError, file: Path | str, overrides: Iterable[str] = ()) -> str:
+    """One line per problem: file:line, key, value, what is valid."""
+    lines = []
+    for problem in error.errors():
+        keys = [str(k) for k in problem["loc"] if not str(k).startswith(("function-", "dict[", "list["))]
+        key = ".".join(keys) or "the suite"
+        place = str(file)
+        touched = [
+            o
+            for o in overrides
+            if o.lstrip("+~").partition("=")[0].startswith(key)
+            or key.startswith(o.lstrip("+~").partition("=")[0])
+        ]
+        if touched:
+            place = f"override {touched[-1]!r}"
+        elif line := _line_of(Path(file), keys):
+            place = f"{file}:{line}"
+        if problem["type"] == "extra_forbidden":
+            parent = _fields_at(keys[:-1])
+            lines.append(str(unknown("key", keys[-1], parent, f"{place}: {key}")))
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: key {key!r} is missing")
+        else:
+            value = problem["input"]
+            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
+            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n".join(lines)
+
+
+def _fields_at(keys: Sequence[str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "tuning": Tuning,
+        "sweep": Sweep,
+        "axes": Axis,
+        "arms": Arm,
+        "sampler": Sampler,
+        "space": Range,
+    }
+    for key in reversed(keys):
+        if key in sections:
+            return list(sections[key].model_fields)
+    return list(Suite.model_fields)
+
+
+def _line_of(file: Path, keys: Sequence[str]) -> int | None:
+    """Line of the deepest of these keys that the file has."""
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        return None
+    line = None
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for name, child in node.value:
+            if str(name.value) == key:
+                line, node = name.start_mark.line + 1, child
+                break
+        else:
+            break
+    return line
+
+
+def parse_only(text: str | None, suite: Suite) -> dict[str, set[str]]:
+    """``arm=muon,size=d24`` -> {"arm": {"muon"}, "size": {"d24"}}; a repeated key adds values."""
+    out: dict[str, set[str]] = {}
+    for part in (text or "").split(","):
+        if not part:
+            continue
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise HarnessError(f"--only {part!r}: write key=value, keys: arm, {', '.join(suite.axes)}")
+        valid = (
+            suite.active_arms
+            if key == "arm"
+            else ({str(v) for v in suite.axes[key].patches()} if key in suite.axes else None)
+        )
+        if valid is None:
+            raise unknown("key", key, ["arm", *suite.axes], "--only")
+        if value not in valid:
+            raise unknown(key, value, valid, "--only")
+        out.setdefault(key, set()).add(value)
+    return out

@@ -1,0 +1,87 @@
+"""Shared pieces: a toy workload, a toy suite, and a way to run a plan without workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from harness.plan import make_plan, trial_fingerprint
+from harness.record import Record
+from harness.store import Shelf
+from harness.suite import Suite
+from tests import toy
+
+TOY_SUITE: dict[str, Any] = {
+    "name": "toy_suite",
+    "file": "toy.yaml",
+    "title": "Toy",
+    "question": "Does it work?",
+    "workload": "toy",
+    "base": {},
+    "axes": {"size": {"values": {"small": {"model": {"width": 8}}, "large": {"model": {"width": 16}}}}},
+    "arms": {
+        "adamw": {"optimizer": {"name": "adamw"}},
+        "muon": {"optimizer": {"name": "muon"}, "space": {"optimizer.lr": {"log2": [-6, -4]}}},
+        "moved": {"optimizer": {"name": "muon"}, "hyperparameters": {"from": "adamw"}},
+    },
+    "tuning": {"space": {"optimizer.lr": {"log2": [-9, -6]}}, "budget": 8, "noise_sd": 0.001},
+    "seeds": 3,
+}
+
+
+@pytest.fixture
+def toy_workload(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the toy workload known as ``toy``."""
+    import harness.plan
+
+    known = harness.plan.workload_module
+    monkeypatch.setattr(
+        harness.plan, "workload_module", lambda name, where="": toy if name == "toy" else known(name, where)
+    )
+    monkeypatch.setitem(sys.modules, "harness.workloads.toy", toy)
+    return toy
+
+
+@pytest.fixture
+def toy_suite(toy_workload: Any) -> Suite:
+    """A suite over the toy workload: a tuned arm, another with its own range, one that takes another's values."""
+    return Suite.model_validate(TOY_SUITE)
+
+
+def run_toy(trial: Any, **changes: Any) -> Record:
+    """The record that the toy workload leaves for this trial."""
+    config = toy.Config.model_validate(trial.config)
+    outcome = toy.run(trial, config, None)
+    fields: dict[str, Any] = {
+        "trial": trial.model_dump(),
+        "status": "diverged" if outcome.diverged_step is not None else "completed",
+        "metrics": outcome.metrics,
+        "diverged_step": outcome.diverged_step,
+        "fingerprint": trial_fingerprint(trial),
+        "numerics_class": "toy",
+        "seconds": {"total": 0.1},
+    }
+    return Record.model_validate({**fields, **changes})
+
+
+def finish(
+    suite: Suite, shelf: Shelf | None = None, tmp: Path = Path("/nonexistent"), **kwargs: Any
+) -> tuple[Any, Shelf, list[int]]:
+    """Plan and run round by round; (final plan, records, trials per round)."""
+    shelf = shelf or Shelf()
+    rounds = []
+    for _ in range(50):
+        plan = make_plan(suite, shelf, tmp, **kwargs)
+        todo = {i.planned.trial.identity: i.planned.trial for i in plan.pending}
+        if not todo:
+            return plan, shelf, rounds
+        rounds.append(len(todo))
+        for t in todo.values():
+            shelf.add(run_toy(t))
+    raise AssertionError("the plan never ends")

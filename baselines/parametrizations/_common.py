@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 from harness.errors import HarnessError
 from harness.methods import ParameterShape
+
+MuonScale = Literal["naive", "keller", "spectral", "moonlight"]
+"""Shape factors of the Muon baseline."""
 
 
 def standard_std(
@@ -36,14 +40,7 @@ def fan_out_ratio(shape: ParameterShape) -> float:
     return shape.fan_out / shape.base_fan_out
 
 
-def spectral_ratio(shape: ParameterShape) -> float:
-    """sqrt(fan_out / fan_in) over its value at the base shape; an embedding's input is one-hot (fan-in 1)."""
-    if shape.role == "embedding":
-        return math.sqrt(fan_out_ratio(shape))
-    return math.sqrt(fan_out_ratio(shape) / fan_in_ratio(shape))
-
-
-def muon_lr(shape: ParameterShape, muon_scale: str, name: str) -> float:
+def muon_lr(shape: ParameterShape, muon_scale: MuonScale, name: str) -> float:
     """LR factor that makes up for what the optimizer's own shape factor leaves of sqrt(fan_out / fan_in).
 
     Raises HarnessError for a vector, which has no polar factor.
@@ -53,13 +50,18 @@ def muon_lr(shape: ParameterShape, muon_scale: str, name: str) -> float:
             f"parametrization {name!r}: family 'muon' has no rule for role 'vector' (a vector has no polar "
             "factor); let the optimizer train vectors in family 'adam' or 'sgd'"
         )
-    if muon_scale == "spectral":
-        # An embedding's own factor sqrt(width / vocabulary) has the right power of the width too.
-        return 1.0
-    if muon_scale == "none":
-        return spectral_ratio(shape)
-    larger = max(shape.fan_in, shape.fan_out) / max(shape.base_fan_in, shape.base_fan_out)
-    return spectral_ratio(shape) / math.sqrt(larger)
+    own, base = (
+        {
+            "naive": 1.0,
+            "keller": max(1.0, out / into),
+            "spectral": out / into,
+            "moonlight": float(max(out, into)),
+        }[muon_scale]
+        for out, into in ((shape.fan_out, shape.fan_in), (shape.base_fan_out, shape.base_fan_in))
+    )
+    # Both sides squared; one root, so that equal ratios give exactly 1.
+    inputs = 1.0 if shape.role == "embedding" else fan_in_ratio(shape)
+    return math.sqrt(fan_out_ratio(shape) / inputs / (own / base))
 
 
 def no_rule(name: str, family: str, families: Iterable[str]) -> HarnessError:

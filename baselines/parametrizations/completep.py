@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from baselines.parametrizations._common import no_rule
+from baselines.parametrizations._common import MuonScale, no_rule
 from baselines.parametrizations.mup import MuP
 from harness.methods import Family, ParameterShape, Scaling
 from harness.registry import register
@@ -33,7 +33,7 @@ class CompleteP:
     'coupled' leaves the coefficient alone."""
     eps: Literal["scaled", "constant"] = "scaled"
     """Adam's epsilon: 'scaled' follows the size of the gradient's entries, 'constant' does not."""
-    muon_scale: Literal["spectral", "moonlight", "none"] = "spectral"
+    muon_scale: MuonScale = "spectral"
     """Shape factor that a Muon optimizer applies itself; the LR factor makes up for the rest (see mup)."""
     embedding_std: float = 1.0
     """Standard deviation of the embedding's entries, constant in width."""

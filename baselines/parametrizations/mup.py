@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from baselines.parametrizations._common import (
+    MuonScale,
     adam_eps,
     check_positive,
     fan_in_ratio,
@@ -50,11 +51,11 @@ class MuP:
     the two tables decay the readout differently)."""
     eps: Literal["scaled", "constant"] = "scaled"
     """Adam's epsilon: 'scaled' follows the size of the gradient's entries (1/m), 'constant' does not."""
-    muon_scale: Literal["spectral", "moonlight", "none"] = "spectral"
-    """Shape factor that a Muon optimizer applies itself. The LR factor makes up for the rest of
-    sqrt(fan_out / fan_in): 1 for 'spectral'; 1/sqrt(m) on hidden matrices for 'moonlight', whose factor is
-    0.2 sqrt(max(fan_in, fan_out)); the whole for 'none'. Left at 'spectral', a Moonlight-scaled Muon
-    keeps its published form, whose optimum drifts as 1/sqrt(m)."""
+    muon_scale: MuonScale = "spectral"
+    """Shape factor ('scale') that the Muon optimizer applies itself. The LR factor makes up for what that
+    leaves of sqrt(fan_out / fan_in): 1 for 'spectral'; 1/sqrt(m) on hidden matrices for 'moonlight', whose
+    factor is 0.2 sqrt(max(fan_out, fan_in)). Left at 'spectral', a Moonlight-scaled Muon keeps its published
+    form, whose optimum drifts as 1/sqrt(m)."""
     embedding_std: float = 1.0
     """Standard deviation of the embedding's entries, constant in width."""
     hidden_gain: float = 1.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from baselines.parametrizations._common import (
+    MuonScale,
     adam_eps,
     check_positive,
     fan_in_ratio,
@@ -43,7 +44,7 @@ class Spectral:
     constant in width; 'coupled' leaves the coefficient alone."""
     eps: Literal["scaled", "constant"] = "scaled"
     """Adam's epsilon: 'scaled' follows the size of gradient entries (1/fan_out); 'constant' does not."""
-    muon_scale: Literal["spectral", "moonlight", "none"] = "spectral"
+    muon_scale: MuonScale = "spectral"
     """Shape factor that a Muon optimizer applies itself; the LR factor makes up for the rest (see mup)."""
     embedding_std: float = 1.0
     """Standard deviation of the embedding's entries, constant in width."""

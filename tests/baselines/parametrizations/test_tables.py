@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from baselines.optimizers.muon import SCALES
 from baselines.parametrizations.completep import CompleteP
 from baselines.parametrizations.mup import MuP
 from baselines.parametrizations.spectral import Spectral, spectral_std
@@ -16,7 +17,7 @@ from harness.registry import build
 
 EVERY = [
     Standard(), MuP(form="table3"), MuP(form="table8"), Spectral(), CompleteP(), CompleteP(alpha=0.5),
-    MuP(muon_scale="moonlight"), MuP(muon_scale="none"), MuP(weight_decay="coupled", eps="constant"),
+    MuP(muon_scale="moonlight"), MuP(muon_scale="naive"), MuP(weight_decay="coupled", eps="constant"),
 ]  # fmt: skip
 
 
@@ -83,13 +84,27 @@ def test_muon_rows_of_10770(role):
     shape = place(role, 4.0)
     own = math.sqrt(shape.fan_out / shape.fan_in) / math.sqrt(shape.base_fan_out / shape.base_fan_in)
     assert MuP(form="table3").scaling(shape, "muon").lr * own == pytest.approx(4.0**power)
-    assert MuP(form="table3", muon_scale="none").scaling(shape, "muon").lr == pytest.approx(4.0**power)
+    assert MuP(form="table3", muon_scale="naive").scaling(shape, "muon").lr == pytest.approx(4.0**power)
 
 
 def test_muon_with_moonlight_scale_needs_one_over_sqrt_width_on_hidden_matrices():
     # 0.2 sqrt(max(n, m)) grows as sqrt(width): the correction is its inverse.
     assert MuP(muon_scale="moonlight").scaling(place("hidden", 4.0), "muon").lr == pytest.approx(0.5)
     assert MuP().scaling(place("hidden", 4.0), "muon").lr == 1.0
+
+
+@pytest.mark.parametrize("scale", ["naive", "keller", "spectral", "moonlight"])
+@pytest.mark.parametrize("fans", [(64, 64), (64, 256), (256, 64)])
+def test_muon_lr_times_the_optimizers_own_scale_follows_the_spectral_condition(scale, fans):
+    fan_in, fan_out = fans
+    totals = []
+    for m in (1, 2, 8):
+        shape = ParameterShape(
+            role="hidden", fan_in=m * fan_in, fan_out=m * fan_out, base_fan_in=fan_in, base_fan_out=fan_out
+        )
+        own = SCALES[scale](shape.fan_out, shape.fan_in)
+        totals.append(MuP(muon_scale=scale).scaling(shape, "muon").lr * own)
+    assert totals == pytest.approx([SCALES[scale](fan_out, fan_in)] * 3)
 
 
 def test_readout_under_table8_has_what_table3_has_once_the_multiplier_is_counted():

@@ -302,7 +302,7 @@ def run_command(
 
 def accept_command(suites: Sequence[Suite], results: Path, only: str | None, reason: str) -> None:
     """Carry stale records over, with the reason."""
-    from harness.plan import trial_fingerprint
+    from harness.execution import trial_fingerprint
 
     store, plans, _ = _plans(suites, results, only)
     stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}

@@ -6,10 +6,9 @@ optimum and hyperparameters taken from another arm need no state beside the reco
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from harness import registry, trial
-from harness.errors import HarnessError, SuiteError, unknown
+from harness.errors import SuiteError, unknown
+from harness.execution import method_sections, trial_fingerprint, workload_module
 from harness.record import FINISHED, Planned, Record
 from harness.store import Shelf, code_of
 from harness.suite import Range, Suite, merged, nested
@@ -87,41 +87,11 @@ class Plan:
         }
 
 
-def workload_module(name: str, where: str = "") -> ModuleType:
-    """The workload's module; UnknownNameError with 'did you mean' otherwise."""
-    folder = Path(__file__).parent / "workloads"
-    known = sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
-    if name not in known:
-        raise unknown("workload", name, known, where)
-    return importlib.import_module(f"harness.workloads.{name}")
-
-
-def method_sections(module: ModuleType, config: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(section, kind, method config) for each method that a validated config names."""
-    for section, kind in module.METHODS.items():
-        value = getattr(config, section)
-        if value is not None:
-            yield section, kind, value
-
-
-def trial_fingerprint(t: Trial) -> dict[str, str]:
-    """Fingerprint of the code that this trial can reach: its workload and its methods."""
-    module = workload_module(t.workload)
-    names = [f"harness.workloads.{t.workload}"]
-    files: dict[str, Path] = {}
-    for _, kind, value in method_sections(module, module.Config.model_validate(t.config)):
-        entry = registry.find(kind, value["name"])
-        names.append(entry.module)
-        if entry.origin.startswith("plug-in") and entry.path:
-            files[entry.module] = entry.path
-    return trial.fingerprint(names, files)
-
-
 class Planner:
     """Builds trials from configs and judges records, remembering what it has worked out."""
 
     def __init__(
-        self, suite: Suite, shelf: Shelf, data_folder: Path, accepted: Mapping[tuple[str, str, str], str]
+        self, suite: Suite, shelf: Shelf, data_folder: Path | None, accepted: Mapping[tuple[str, str, str], str]
     ):
         self.suite = suite
         self.shelf = shelf
@@ -163,7 +133,7 @@ class Planner:
 
     def _data(self, config: Any) -> str:
         spec = self.module.data_spec(config)
-        if spec is None:
+        if spec is None or self.data_folder is None:
             return ""
         key = json.dumps(spec, sort_keys=True, default=str)
         if key not in self._digests:
@@ -225,13 +195,14 @@ class Planner:
 def make_plan(
     suite: Suite,
     shelf: Shelf,
-    data_folder: Path,
+    data_folder: Path | None,
     accepted: Mapping[tuple[str, str, str], str] | None = None,
     only: Mapping[str, set[str]] | None = None,
     probes: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> Plan:
     """The plan of a suite given these records.
 
+    ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
     """
     return _Expansion(
@@ -570,13 +541,3 @@ def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
     beyond = np.where(wanted > x[-1], wanted - x[-1], 0.0)
     return np.exp(inside + beyond).tolist()
 
-
-__all__ = [
-    "HarnessError",
-    "Item",
-    "Plan",
-    "estimate_seconds",
-    "make_plan",
-    "trial_fingerprint",
-    "workload_module",
-]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from harness.plan import make_plan, trial_fingerprint
+import harness.workloads
+from harness.execution import trial_fingerprint
+from harness.plan import make_plan
 from harness.record import Record
 from harness.store import Shelf
 from harness.suite import Suite
-from tests import toy
+from tests.toys import toy
 
 TOY_SUITE: dict[str, Any] = {
     "name": "toy_suite",
@@ -38,13 +39,7 @@ TOY_SUITE: dict[str, Any] = {
 @pytest.fixture
 def toy_workload(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the toy workload known as ``toy``."""
-    import harness.plan
-
-    known = harness.plan.workload_module
-    monkeypatch.setattr(
-        harness.plan, "workload_module", lambda name, where="": toy if name == "toy" else known(name, where)
-    )
-    monkeypatch.setitem(sys.modules, "harness.workloads.toy", toy)
+    monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, str(Path(toy.__file__).parent)])
     return toy
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -59,8 +59,9 @@ class SpectraSettings(Settings):
     """Steps measured, first and last included."""
     spacing: Literal["even", "log"] = "even"
     """How the steps lie: evenly, or evenly in the logarithm of the number of updates."""
-    heads: int = Field(default=0, ge=0)
-    """Number of heads that query, key and value are split into, by output rows; 0: they are not split."""
+    heads: Annotated[int, Field(ge=0)] | Literal["model"] = 0
+    """Number of heads that query, key and value are split into, by output rows; 'model': as many as
+    ``model.architecture.num_heads`` says; 0: they are not split."""
     members: int = Field(default=4, ge=1)
     """At most this many members of a stack whose members have no names (experts), evenly spaced."""
     size: int = Field(default=8, ge=1, le=4096)
@@ -216,13 +217,21 @@ class Spectra:
 def chosen(model: nn.Module, groups: Sequence[ParameterGroup], settings: SpectraSettings) -> list[Matrix]:
     """The matrices to look at, heads split and unnamed stacks thinned. HarnessError if there are none."""
     found: list[Matrix] = []
+    heads = settings.heads
+    if heads == "model":
+        heads = getattr(getattr(model, "architecture", None), "num_heads", 0)
+        if not heads:
+            raise HarnessError(
+                f"probe 'spectra', setting 'heads': model {type(model).__name__} does not say how many it has "
+                "(architecture.num_heads); give the number"
+            )
     for name, parameter, index in named_matrices(model, groups, settings.roles):
         member = name.removesuffix(".weight").rpartition(".")[2]
         if index is not None and member == str(index):
             count = parameter.shape[0]
             if index not in sampled(count, settings.members, "even"):
                 continue
-        found += split(name, member, parameter, index, settings.heads)
+        found += split(name, member, parameter, index, heads)
     if not found:
         roles = sorted({g.role for g in groups if any(p.ndim > 1 for p in g.parameters)})
         raise HarnessError(

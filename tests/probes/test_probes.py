@@ -13,7 +13,7 @@ from harness.errors import HarnessError, UnknownNameError
 from harness.probes import Probe, build, names
 from harness.probes._settings import layer_of, sampled
 from harness.record import Table
-from tests.harness.probes.toy import Model, Run, Task, groups
+from tests.probes.toy import Model, Run, Task, groups
 
 ALL_KINDS = {"kinds": ["weight", "update", "activation"], "roles": ["hidden", "embedding", "readout"]}
 
@@ -215,6 +215,8 @@ def test_wrong_settings_say_what_is_wrong(name, settings, message):
 def test_wrong_models_say_what_is_wrong():
     with pytest.raises(HarnessError, match="5 heads do not divide the 16 rows of"):
         Run([build("spectra", {"heads": 5})])
+    with pytest.raises(HarnessError, match="model Model does not say how many"):
+        Run([build("spectra", {"heads": "model"})])
     model = torch.nn.Sequential(torch.nn.Linear(3, 3))
     with pytest.raises(HarnessError, match="no module that a probe knows as a site"):
         build("coordinate", {}).start(model, [], torch.optim.SGD(model.parameters(), lr=1.0), Task(model))

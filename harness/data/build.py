@@ -1,0 +1,360 @@
+"""Building a corpus: split, write, sync, rename. One process builds, the others wait for it.
+
+Equal sources give equal bytes: no clock, path, locale or order of the file system enters the tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from harness.data import readers, token_files
+from harness.data.corpus import DTYPES, FORMAT, META, SPLITS, Corpus, content_digest, open_corpus
+from harness.data.documents import Document, TextSource, cut_after
+from harness.data.python_sources import PythonSources, list_digest, read_list
+from harness.data.spec import DataSpec, parse
+from harness.errors import DataError
+from harness.trial import digest as digest_of
+
+MIN_TOKENS = 1024
+"""Least size of a split."""
+SEPARATOR = b"\0"
+"""Ends each document; token 0."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with bytes done and bytes in all (None if unknown)."""
+
+
+def ensure(
+    spec: Mapping[str, Any] | DataSpec, folder: Path, progress: Progress | None = None, force: bool = False
+) -> Corpus:
+    """The corpus of a spec: opened where it is built and its source is unchanged, else built.
+
+    ``force`` builds again whatever is there. Raises DataError or UnknownNameError.
+    """
+    parsed, folder = parse(spec), Path(folder)
+    key, state = spec_key(parsed), source_state(parsed)
+    found = None if force else _lookup(folder, key, state)
+    if found:
+        return found
+    with _writable(folder), _lock(folder, key):
+        found = None if force else _lookup(folder, key, state)
+        if found:
+            return found
+        staging = Staging(folder, key)
+        try:
+            if parsed.tokenizer == "bpe":
+                from harness.data.bpe import build_bpe
+
+                base = ensure(parsed.model_copy(update={"tokenizer": "bytes", "vocab_size": None}), folder, progress)
+                corpus = build_bpe(parsed, base, staging, progress)
+            elif parsed.path is not None and readers.resolve(parsed, parsed.path)[0] == "bin":
+                corpus = token_files.build_tokens(parsed, staging, progress)
+            else:
+                corpus = _build_text(parsed, _source(parsed), staging, progress)
+        finally:
+            staging.discard()
+        write_index(folder, key, state, corpus.digest, parsed.label, parsed.canonical())
+    return corpus
+
+
+def build_source(spec: DataSpec, source: TextSource, folder: Path) -> Corpus:
+    """A byte corpus from any text source, without an index entry."""
+    staging = Staging(folder, "direct")
+    try:
+        return _build_text(spec, source, staging, None)
+    finally:
+        staging.discard()
+
+
+# --- where a spec leads ------------------------------------------------------------------------------------
+
+
+def spec_key(spec: DataSpec) -> str:
+    """Name of a spec's index entries: equal specs, equal keys; labels and defaults are no part of it."""
+    return digest_of(spec.canonical())[:32]
+
+
+def source_state(spec: DataSpec) -> str | None:
+    """What tells a changed source from an unchanged one, in hex; None if the source is not here."""
+    if spec.dataset is not None:
+        state = readers.dataset_state(spec)
+    elif spec.path is not None:
+        state = readers.files_state(spec)
+    else:
+        state = list_digest()
+    return None if state is None else digest_of(state)[:16]
+
+
+def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
+    entries = sorted((folder / "index").glob(f"{key}-{state or '*'}.json"))
+    found: dict[str, str] = {}
+    for file in entries:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            entry = json.loads(file.read_text(encoding="utf-8"))
+            if (folder / "corpora" / entry["digest"] / META).is_file():
+                found[entry["digest"]] = entry["name"]
+    if len(found) > 1:
+        names = ", ".join(sorted(d[:12] for d in found))
+        raise DataError(
+            f"data {next(iter(found.values()))!r}: its source is not here, and several corpora were built from it "
+            f"({names}); restore the source, or remove all but one below {folder / 'corpora'}"
+        )
+    for digest, name in found.items():
+        corpus = open_corpus(folder, digest)
+        # Another spec with equal content may have built it under another label.
+        return Corpus(corpus.path, {**corpus.meta, "name": name})
+    return None
+
+
+def write_index(
+    folder: Path, key: str, state: str | None, digest: str, name: str, spec: Mapping[str, Any]
+) -> None:
+    """Note atomically that this spec, its source in this state, is the corpus with this digest."""
+    file = folder / "index" / f"{key}-{state or 'unknown'}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    entry = {"digest": digest, "name": name, "spec": dict(spec), "state": state}
+    with temporary.open("w", encoding="utf-8") as out:
+        json.dump(entry, out, sort_keys=True)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
+
+
+def _source(spec: DataSpec) -> TextSource:
+    if spec.dataset is not None:
+        return readers.HubDataset(spec, spec.split or "train")
+    if spec.path is not None:
+        return readers.files_source(spec, spec.path)
+    return PythonSources(read_list())
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise DataError(f"{error.filename or folder}: cannot write ({error.strerror}); choose a data folder "
+                        "that is writable") from None
+    except OSError as error:
+        raise DataError(f"{folder}: building failed: {error}") from error
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, key: str) -> Iterator[None]:
+    with (folder / "locks" / key).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+class SplitWriter:
+    """Writes one split and counts and hashes what it writes."""
+
+    def __init__(self, file: Path):
+        self._file: BinaryIO = file.open("wb")
+        self._hash = hashlib.sha256()
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.num_bytes += len(data)
+
+    def close(self) -> str:
+        """Sync; the SHA-256 of all that was written."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._hash.hexdigest()
+
+
+class Staging:
+    """A temporary folder in which a corpus grows until it is renamed to its digest."""
+
+    def __init__(self, folder: Path, key: str):
+        self.folder = folder
+        self.path = folder / "building" / key
+        self.discard()  # What a killed build left: the caller holds the key's lock.
+        self.path.mkdir(parents=True)
+        self.splits = {split: SplitWriter(self.path / f"{split}.bin") for split in SPLITS}
+
+    def discard(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def finish(
+        self, spec: DataSpec, *, vocab_size: int, dtype: str, about: Mapping[str, Any],
+        num_bytes: Mapping[str, int | None] | None = None, tokenizer: str = "bytes",
+    ) -> Corpus:
+        """Check the sizes, write meta.json, sync everything and rename. ``num_bytes``: text behind each split."""
+        itemsize = DTYPES[dtype].itemsize
+        splits: dict[str, dict[str, Any]] = {}
+        for name, writer in self.splits.items():
+            sha256, tokens = writer.close(), writer.num_bytes // itemsize
+            splits[name] = {
+                "tokens": tokens, "bytes": num_bytes[name] if num_bytes else tokens, "sha256": sha256
+            }
+        if all(s["tokens"] == 0 for s in splits.values()):
+            raise DataError(f"data {spec.label!r}: empty: there is no text in it")
+        for name, numbers in splits.items():
+            if numbers["tokens"] < MIN_TOKENS:
+                raise DataError(_too_small(spec, name, numbers["tokens"]))
+        meta: dict[str, Any] = {
+            "format": FORMAT, "name": spec.label, "vocab_size": vocab_size, "dtype": dtype,
+            "tokenizer": tokenizer, "splits": splits, "about": dict(about), "spec": spec.canonical(),
+            "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "harness": _version(),
+        }
+        meta["digest"] = content_digest(meta)
+        with (self.path / META).open("w", encoding="utf-8") as out:
+            json.dump(meta, out, indent=1, sort_keys=True, allow_nan=False)
+            out.flush()
+            os.fsync(out.fileno())
+        return publish(self.path, self.folder, meta["digest"])
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("method-harness")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def publish(built: Path, folder: Path, digest: str) -> Corpus:
+    """Rename a complete folder to its digest; a whole corpus that is there already stays, a damaged one goes."""
+    target = folder / "corpora" / digest
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sync_folder(built)
+    try:
+        present = open_corpus(folder, digest)
+    except DataError:
+        if target.exists():
+            shutil.rmtree(target)
+        try:
+            built.rename(target)
+        except OSError:
+            return open_corpus(folder, digest)  # Somebody else was faster.
+        sync_folder(target.parent)
+        return open_corpus(folder, digest)
+    shutil.rmtree(built)
+    return present
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in this folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _too_small(spec: DataSpec, split: str, tokens: int) -> str:
+    own = getattr(spec, split, None) if split != "train" else None
+    if own is not None:
+        fix = f"give a larger {split} ({own})"
+    elif split == "train":
+        fix = "give more text"
+    else:
+        share = getattr(spec, f"{split}_share")
+        fix = f"give more text, a larger {split}_share (now {share:g}), a {split} of its own, or split_by: position"
+    return f"data {spec.label!r}: too small: {tokens:,} tokens in {split}, at least {MIN_TOKENS:,} needed; {fix}"
+
+
+# --- text --------------------------------------------------------------------------------------------------
+
+
+def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: Progress | None) -> Corpus:
+    counts = dict.fromkeys(SPLITS, 0)
+    report = _Reporter(progress, source.total_bytes() if progress else None)
+    shares = {s: 0.0 if getattr(spec, s) else getattr(spec, f"{s}_share") for s in ("validation", "test")}
+    split_by = readers.split_by(spec)
+    if split_by == "position":
+        _by_position(source, shares, staging, counts, report)
+    else:
+        for document in source.documents():
+            _copy(document, staging.splits[split_of(document.sha256, **shares)], report)
+            counts[split_of(document.sha256, **shares)] += 1
+    about = {**source.about(), "split_by": split_by, "shares": shares}
+    for split in ("validation", "test"):
+        if getattr(spec, split):
+            own = readers.own_split_source(spec, split)
+            for document in own.documents():
+                _copy(document, staging.splits[split], report)
+                counts[split] += 1
+            about[split] = own.about()
+    about["documents"] = counts
+    return staging.finish(spec, vocab_size=256, dtype="uint8", about=about)
+
+
+def split_of(sha256: str, validation: float, test: float) -> str:
+    """The split of a document by the hash of its content: uniform in [0, 1), test first, then validation."""
+    place = int(sha256[:16], 16) / 2**64
+    return "test" if place < test else "validation" if place < test + validation else "train"
+
+
+class _Reporter:
+    def __init__(self, progress: Progress | None, total: int | None):
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, num_bytes: int) -> None:
+        self._done += num_bytes
+        if self._progress:
+            self._progress(self._done, self._total)
+
+
+def _copy(document: Document, writer: SplitWriter, report: _Reporter) -> None:
+    before = writer.num_bytes
+    for piece in document.pieces():
+        writer.write(piece)
+    _unchanged(document, writer.num_bytes - before)
+    writer.write(SEPARATOR)
+    report.add(document.num_bytes)
+
+
+def _unchanged(document: Document, num_bytes: int) -> None:
+    if num_bytes != document.num_bytes:
+        raise DataError("a file of the data changed while it was read; build again when nothing writes to it")
+
+
+def _by_position(
+    source: TextSource, shares: Mapping[str, float], staging: Staging, counts: dict[str, int], report: _Reporter
+) -> None:
+    """Train first, then validation, then test; cut after a line end where one is near."""
+    total = sum(document.num_bytes + 1 for document in source.documents())
+    first = int(total * (1 - shares["validation"] - shares["test"]))
+    ends = [first, int(total * (1 - shares["test"])) if shares["test"] else total]
+    if not shares["validation"]:
+        ends[0] = ends[1]
+    place, current = 0, 0
+    for document in source.documents():
+        read = 0
+        for piece in document.pieces():
+            read += len(piece)
+            while piece:
+                while current < 2 and place >= ends[current]:
+                    current += 1
+                cut = len(piece)
+                if current < 2 and place + len(piece) > ends[current]:
+                    cut = cut_after(piece, ends[current] - place)
+                staging.splits[SPLITS[current]].write(piece[:cut])
+                place += cut
+                piece = piece[cut:]
+        _unchanged(document, read)
+        counts[SPLITS[current]] += 1
+        staging.splits[SPLITS[current]].write(SEPARATOR)
+        place += 1
+        report.add(document.num_bytes)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -76,7 +77,7 @@ def run(trial, config, context):
 
 def note(config, text):
     if config.ledger:
-        with open(config.ledger, "a") as out:
+        with Path(config.ledger).open("a") as out:
             out.write(f"{text} {time.monotonic()}\n")
 
 
@@ -86,11 +87,11 @@ def misbehave(config):
         raise ValueError("the trial's own mistake")
     if fault == "unpicklable":
 
-        class Local(Exception):
+        class LocalError(Exception):
             def __reduce__(self):
                 raise TypeError("cannot be pickled")
 
-        raise Local("unpicklable trouble")
+        raise LocalError("unpicklable trouble")
     if fault == "memory":
         raise MemoryError("no more")
     if fault == "allocator":
@@ -110,7 +111,7 @@ def misbehave(config):
         ctypes.string_at(0)
     if fault == "chatter":
         line = "x" * 999 + "\n"
-        for _ in range(100_000):
+        for _ in range(30_000):
             os.write(2, line.encode())
         return None
     if fault == "child":

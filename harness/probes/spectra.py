@@ -217,14 +217,7 @@ class Spectra:
 def chosen(model: nn.Module, groups: Sequence[ParameterGroup], settings: SpectraSettings) -> list[Matrix]:
     """The matrices to look at, heads split and unnamed stacks thinned. HarnessError if there are none."""
     found: list[Matrix] = []
-    heads = settings.heads
-    if heads == "model":
-        heads = getattr(getattr(model, "architecture", None), "num_heads", 0)
-        if not heads:
-            raise HarnessError(
-                f"probe 'spectra', setting 'heads': model {type(model).__name__} does not say how many it has "
-                "(architecture.num_heads); give the number"
-            )
+    heads = num_heads(model) if settings.heads == "model" else settings.heads
     for name, parameter, index in named_matrices(model, groups, settings.roles):
         member = name.removesuffix(".weight").rpartition(".")[2]
         if index is not None and member == str(index):
@@ -239,6 +232,17 @@ def chosen(model: nn.Module, groups: Sequence[ParameterGroup], settings: Spectra
             f"of roles {roles}"
         )
     return found
+
+
+def num_heads(model: nn.Module) -> int:
+    """As many as the model's architecture says; HarnessError if it does not."""
+    heads = getattr(getattr(model, "architecture", None), "num_heads", 0)
+    if not heads:
+        raise HarnessError(
+            f"probe 'spectra', setting 'heads': model {type(model).__name__} does not say how many it has "
+            "(architecture.num_heads); give the number"
+        )
+    return int(heads)
 
 
 HEADED = ("query", "key", "value", "wq", "wk", "wv", "q", "k", "v")

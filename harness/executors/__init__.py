@@ -34,7 +34,7 @@ class Executor(Protocol):
 
 
 def executor(name: str, **options: Any) -> Executor:
-    """The executor of this name: "inline", or "local" with ``slots`` and ``trials_per_gpu``."""
+    """The executor of this name: "inline", or "local" with ``workers`` and ``trials_per_gpu``."""
     if name == "inline":
         from harness.executors.inline import InlineExecutor
 

@@ -23,6 +23,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness.environment import available_cpus, cpu_slots
+from harness.errors import HarnessError
 from harness.execution import Task, failed
 from harness.executors import OnEvent
 from harness.executors.worker import BUSY, PID, SHARE, STARTED, TRIAL_PID, Slot, begin, output_file, work
@@ -44,12 +45,16 @@ Key = tuple[str, int]
 class LocalExecutor:
     """Runs tasks in worker processes; longest first, timing trials alone and in the order given.
 
-    ``slots`` limits how many run at once (default: CPUs / threads of a trial, or GPUs);
+    ``workers`` limits how many run at once (default: CPUs / threads of a trial, or GPUs);
     ``trials_per_gpu`` lets several share one GPU. Workers stay between calls until ``close``.
     """
 
-    def __init__(self, slots: int | None = None, trials_per_gpu: int = 1) -> None:
-        self.slots = slots
+    def __init__(self, workers: int | None = None, trials_per_gpu: int = 1) -> None:
+        if workers is not None and workers < 1:
+            raise HarnessError(f"workers: got {workers}; give a number from 1 on")
+        self.limit = workers
+        self.workers = workers or cpu_slots()
+        """How many run at once, as far as known before the first trials are."""
         self.trials_per_gpu = trials_per_gpu
         self._lanes: dict[Key, list[_Lane]] = {}
 
@@ -92,7 +97,8 @@ class LocalExecutor:
         """The lanes for trials of this kind; those of another kind are closed, since they would share cores."""
         if key not in self._lanes:
             self.close()
-            self._lanes[key] = [_Lane(slot) for slot in divide(*key, self.slots, self.trials_per_gpu)]
+            self._lanes[key] = [_Lane(slot) for slot in divide(*key, self.limit, self.trials_per_gpu)]
+            self.workers = len(self._lanes[key])
         return self._lanes[key]
 
     def _drain(
@@ -134,13 +140,13 @@ def _key(task: Task) -> Key:
     return task.device.partition(":")[0], task.threads
 
 
-def divide(device: str, threads: int, slots: int | None = None, trials_per_gpu: int = 1) -> list[Slot]:
+def divide(device: str, threads: int, limit: int | None = None, trials_per_gpu: int = 1) -> list[Slot]:
     """The machine's slots for trials on this device kind with so many CPU threads each."""
     if device == "cuda":
         names = [name for name in visible_gpus() for _ in range(trials_per_gpu)] or [""]
-        return [Slot(n, threads, gpu=name or None) for n, name in enumerate(names[:slots])]
+        return [Slot(n, threads, gpu=name or None) for n, name in enumerate(names[:limit])]
     cpus, allowed = available_cpus(), cpu_slots()
-    count = slots or max(1, allowed // threads)
+    count = limit or max(1, allowed // threads)
     # Under a quota, or with more trials than cores, the system's scheduler knows better than a fixed place.
     pinned = allowed == len(cpus) and count * threads <= len(cpus)
     return [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.execution import execute, trial_lock
 from harness.executors import local
 from harness.executors.inline import InlineExecutor
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def pool():
     """Two workers for the whole module: starting one takes seconds."""
-    with LocalExecutor(slots=2) as executor:
+    with LocalExecutor(workers=2) as executor:
         yield executor
 
 
@@ -177,7 +178,7 @@ from harness.executors.local import LocalExecutor
 if __name__ == "__main__":
     bench = Bench(Path(sys.argv[1]))
     tasks = [bench.task(seed=s, **{settings!r}) for s in range(int(sys.argv[2]))]
-    with LocalExecutor(slots=2) as executor:
+    with LocalExecutor(workers=2) as executor:
         for task, record in executor.run(tasks, lambda *_: None):
             print(task.trial.seed, record.status, record.resumed, record.metrics.get("total"), flush=True)
 """
@@ -238,7 +239,7 @@ def test_a_signal_stops_cleanly(bench, number, code):
 
 
 def test_leaving_early_stops_what_runs(bench):
-    executor = LocalExecutor(slots=1)
+    executor = LocalExecutor(workers=1)
     tasks = [bench.task(seed=0), bench.task(seed=1, steps=200, pause=0.05)]
     stream = executor.run([*tasks], quiet)
     assert next(stream)[1].status == "completed"
@@ -249,15 +250,20 @@ def test_leaving_early_stops_what_runs(bench):
     assert eventually(lambda: not any(alive(p) for p in pids), 2.0)
 
 
+def test_no_workers_are_an_error():
+    with pytest.raises(HarnessError, match="workers: got 0; give a number from 1 on"):
+        LocalExecutor(workers=0)
+
+
 def test_slots_divide_the_machine(monkeypatch):
     monkeypatch.setattr(local, "available_cpus", lambda: list(range(8)))
     monkeypatch.setattr(local, "cpu_slots", lambda: 8)
     slots = divide("cpu", 3)
     assert [s.cpus for s in slots] == [(0, 1, 2), (3, 4, 5)]
-    assert [s.cpus for s in divide("cpu", 1, slots=2)] == [(0,), (1,)]
+    assert [s.cpus for s in divide("cpu", 1, limit=2)] == [(0,), (1,)]
     # More than there are cores, or a quota below them: nobody is pinned.
     assert [s.cpus for s in divide("cpu", 16)] == [()]
-    assert [s.cpus for s in divide("cpu", 4, slots=3)] == [(), (), ()]
+    assert [s.cpus for s in divide("cpu", 4, limit=3)] == [(), (), ()]
     monkeypatch.setattr(local, "cpu_slots", lambda: 4)
     assert [s.cpus for s in divide("cpu", 2)] == [(), ()]
 
@@ -267,6 +273,6 @@ def test_gpus_are_slots(monkeypatch):
     assert visible_gpus() == ["3", "GPU-ab"]
     assert [(s.gpu, s.cpus) for s in divide("cuda", 4)] == [("3", ()), ("GPU-ab", ())]
     assert [s.gpu for s in divide("cuda", 4, trials_per_gpu=2)] == ["3", "3", "GPU-ab", "GPU-ab"]
-    assert [s.gpu for s in divide("cuda", 4, slots=1)] == ["3"]
+    assert [s.gpu for s in divide("cuda", 4, limit=1)] == ["3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus() == [] and [s.gpu for s in divide("cuda", 1)] == [None]

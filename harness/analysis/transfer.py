@@ -1,0 +1,151 @@
+"""Transfer of the optimal learning rate across widths: optima, their slope, and the loss that a transfer costs.
+
+Pure functions on arrays. log2 throughout: slopes are octaves of learning rate per octave of width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+HALF_OCTAVE = 0.6
+"""A grid with a smaller step gets the five-point parabola; on octaves five points are biased by asymmetry."""
+OUTLYING_SCATTER = 3.0
+"""An arm whose own scatter is over this multiple of the pooled one leaves the pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """The minimum of one width's tuning curve."""
+
+    log2_lr: float | None
+    """None where the curve has no interior minimum; ``reason`` says why."""
+    loss: float | None
+    """Fitted loss there."""
+    argmin: float
+    """log2 LR of the best grid point: drawn, never judged (its sd is .11-.25 octave)."""
+    reason: str = ""
+
+
+def optimum(log2_lr: ArrayLike, loss: ArrayLike) -> Optimum:
+    """Optimum of a seed-mean curve: (points,), nan or inf where any seed diverged.
+
+    A parabola through three points on an octave grid, fitted to five on half octaves. No optimum where the
+    best point is on the edge, a neighbour is not finite, or the parabola is not convex.
+    """
+    x, y = np.asarray(log2_lr, dtype=float), np.asarray(loss, dtype=float)
+    order = np.argsort(x)
+    x, y = x[order], y[order]
+    finite = np.isfinite(y)
+    if not finite.any():
+        return Optimum(log2_lr=None, loss=None, argmin=float("nan"), reason="diverged everywhere")
+    best = int(np.argmin(np.where(finite, y, np.inf)))
+    argmin = float(x[best])
+    reach = 2 if len(x) > 4 and np.median(np.diff(x)) <= HALF_OCTAVE else 1
+    low, high = best - reach, best + reach
+    if low < 0 or high >= len(x):
+        reach, low, high = 1, best - 1, best + 1
+    if low < 0 or high >= len(x):
+        side = "low" if low < 0 else "high"
+        return Optimum(log2_lr=None, loss=None, argmin=argmin, reason=f"best point on the {side} edge of the grid")
+    if not finite[low : high + 1].all():
+        return Optimum(log2_lr=None, loss=None, argmin=argmin, reason="a neighbour of the best point diverged")
+    c, b, a = np.polynomial.polynomial.polyfit(x[low : high + 1] - argmin, y[low : high + 1], 2)
+    vertex = -b / (2 * a) if a > 0 else np.inf
+    if not x[low] - argmin <= vertex <= x[high] - argmin:
+        return Optimum(log2_lr=None, loss=None, argmin=argmin, reason="no minimum in the fitted parabola")
+    return Optimum(log2_lr=argmin + float(vertex), loss=float(c - b**2 / (4 * a)), argmin=argmin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Least-squares line of optima on log2 width, with the scatter that its interval rests on."""
+
+    slope: float
+    se: float
+    df: float
+    scatter: float
+    """Pooled sd of optima about their arms' lines, octaves."""
+    own_scatter: float
+    """The same of this arm alone."""
+    pooled_arms: tuple[str, ...]
+    """Arms in the pool."""
+
+
+def _residuals(x: Array, y: Array) -> tuple[float, float, Array]:
+    centred = x - x.mean()
+    slope = float((centred * y).sum() / (centred**2).sum())
+    return slope, float((centred**2).sum()), y - y.mean() - slope * centred
+
+
+def slopes(optima: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, Line]:
+    """Slope per arm from (log2 width, log2 LR of the optimum), scatter pooled over arms.
+
+    s^2 = sum of squared residuals over sum (W_a - 2); se = s / sqrt(Sxx). Arms with fewer than three optima
+    get no line. An arm whose own scatter exceeds three times the pooled one is judged by its own.
+    """
+    fits = {}
+    for arm, (x, y) in optima.items():
+        x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        if len(np.unique(x)) >= 3:
+            fits[arm] = (*_residuals(x, y), len(x))
+
+    def pool(arms: Sequence[str]) -> tuple[float, float]:
+        df = sum(fits[a][3] - 2 for a in arms)
+        return (float(np.sqrt(sum((fits[a][2] ** 2).sum() for a in arms) / df)) if df else float("nan")), float(df)
+
+    members = list(fits)
+    while len(members) > 1:
+        own = {a: pool([a])[0] for a in members}
+        worst = max(own, key=lambda a: own[a])
+        # Against the pool of the others: within its own pool an arm can hardly stand out.
+        if own[worst] <= OUTLYING_SCATTER * pool([a for a in members if a != worst])[0]:
+            break
+        members.remove(worst)
+    out = {}
+    for arm, (slope, sxx, _, _) in fits.items():
+        group = tuple(members) if arm in members else (arm,)
+        s, df = pool(group)
+        out[arm] = Line(slope=slope, se=s / np.sqrt(sxx), df=df, scatter=s, own_scatter=pool([arm])[0],
+                        pooled_arms=group)
+    return out
+
+
+def log_slope(log2_x: ArrayLike, log2_y: ArrayLike) -> tuple[float, float, float]:
+    """(slope, se, df = W - 2) of a line through (W,) points; its scatter contains misfit."""
+    x, y = np.asarray(log2_x, dtype=float), np.asarray(log2_y, dtype=float)
+    slope, sxx, residual = _residuals(x, y)
+    df = len(x) - 2.0
+    return slope, float(np.sqrt((residual**2).sum() / df / sxx)), df
+
+
+def at_learning_rate(log2_lr: ArrayLike, losses: ArrayLike, wanted: float) -> Array | None:
+    """Each seed's loss at ``wanted`` by the parabola through the three nearest points; None outside the grid.
+
+    ``losses``: (seeds, points), divergence already capped. Linear in the losses, so noise between seeds
+    carries through. On a grid point (within 1e-6) its own values.
+    """
+    x, y = np.asarray(log2_lr, dtype=float), np.asarray(losses, dtype=float)
+    order = np.argsort(x)
+    x, y = x[order], y[..., order]
+    if len(x) < 3 or wanted < x[0] - 1e-6 or wanted > x[-1] + 1e-6:
+        return None
+    near = np.sort(np.argsort(np.abs(x - wanted), kind="stable")[:3])
+    a, b, c = x[near]
+    w = np.array([
+        (wanted - b) * (wanted - c) / ((a - b) * (a - c)),
+        (wanted - a) * (wanted - c) / ((b - a) * (b - c)),
+        (wanted - a) * (wanted - b) / ((c - a) * (c - b)),
+    ])
+    return np.asarray(y[..., near] @ w)
+
+
+def half_width(line: Line, alpha: float = 0.05) -> float:
+    """Half-width of the slope's t interval."""
+    return float(stats.t.ppf(1 - alpha / 2, line.df) * line.se)

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from harness.data import readers, token_files
 from harness.data.corpus import DTYPES, FORMAT, META, SPLITS, Corpus, content_digest, open_corpus
@@ -46,7 +46,7 @@ def ensure(
     found = None if force else _lookup(folder, key, state)
     if found:
         return found
-    with _writable(folder), _lock(folder, key):
+    with writable(folder), _lock(folder, key):
         found = None if force else _lookup(folder, key, state)
         if found:
             return found
@@ -55,7 +55,8 @@ def ensure(
             if parsed.tokenizer == "bpe":
                 from harness.data.bpe import build_bpe
 
-                base = ensure(parsed.model_copy(update={"tokenizer": "bytes", "vocab_size": None}), folder, progress)
+                of_bytes = parsed.model_copy(update={"tokenizer": "bytes", "vocab_size": None})
+                base = ensure(of_bytes, folder, progress)
                 corpus = build_bpe(parsed, base, staging, progress)
             elif parsed.path is not None and readers.resolve(parsed, parsed.path)[0] == "bin":
                 corpus = token_files.build_tokens(parsed, staging, progress)
@@ -86,6 +87,7 @@ def spec_key(spec: DataSpec) -> str:
 
 def source_state(spec: DataSpec) -> str | None:
     """What tells a changed source from an unchanged one, in hex; None if the source is not here."""
+    state: Any
     if spec.dataset is not None:
         state = readers.dataset_state(spec)
     elif spec.path is not None:
@@ -126,8 +128,7 @@ def write_index(
     entry = {"digest": digest, "name": name, "spec": dict(spec), "state": state}
     with temporary.open("w", encoding="utf-8") as out:
         json.dump(entry, out, sort_keys=True)
-        out.flush()
-        os.fsync(out.fileno())
+        sync(out)
     temporary.replace(file)
 
 
@@ -140,7 +141,8 @@ def _source(spec: DataSpec) -> TextSource:
 
 
 @contextlib.contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
+    """Turn errors of the file system into a DataError that names the data folder."""
     try:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         yield
@@ -176,8 +178,7 @@ class SplitWriter:
 
     def close(self) -> str:
         """Sync; the SHA-256 of all that was written."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file)
         self._file.close()
         return self._hash.hexdigest()
 
@@ -221,8 +222,7 @@ class Staging:
         meta["digest"] = content_digest(meta)
         with (self.path / META).open("w", encoding="utf-8") as out:
             json.dump(meta, out, indent=1, sort_keys=True, allow_nan=False)
-            out.flush()
-            os.fsync(out.fileno())
+            sync(out)
         return publish(self.path, self.folder, meta["digest"])
 
 
@@ -251,6 +251,12 @@ def publish(built: Path, folder: Path, digest: str) -> Corpus:
         return open_corpus(folder, digest)
     shutil.rmtree(built)
     return present
+
+
+def sync(file: IO[Any]) -> None:
+    """Put an open file's content on disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

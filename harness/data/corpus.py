@@ -25,7 +25,7 @@ from harness.trial import digest as digest_of
 FORMAT = 1
 """Version of the layout above; part of the digest."""
 SPLITS = ("train", "validation", "test")
-DTYPES = {"uint8": np.dtype("uint8"), "uint16": np.dtype("<u2")}
+DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("uint8"), "uint16": np.dtype("<u2")}
 META = "meta.json"
 TOKENIZER = "tokenizer.json"
 

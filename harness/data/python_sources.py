@@ -63,7 +63,7 @@ def read_list(file: Path = LIST) -> Listed:
                 path, sha256 = rest
                 files[kind][path] = sha256
     except (OSError, lzma.LZMAError, ValueError, KeyError) as error:
-        raise DataError(f"{file}: the list of Python sources is not readable ({error}); reinstall harness") from None
+        raise DataError(f"{file}: list of Python sources not readable ({error}); reinstall harness") from None
     return Listed(versions, files, digest)
 
 
@@ -97,14 +97,16 @@ def record_files(distribution: importlib.metadata.Distribution) -> dict[str, str
         if file.suffix != ".py" or ".." in file.parts or excluded(path):
             continue
         if file.hash is None or file.hash.mode != "sha256" or file.size is None:
-            raise DataError(f"python_sources: {name}'s RECORD gives no SHA-256 for {path}; reinstall it from a wheel")
+            raise DataError(
+                f"python_sources: {name}'s RECORD gives no SHA-256 for {path}; reinstall it from a wheel"
+            )
         if file.size >= MIN_BYTES:
             value = file.hash.value
             found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
     if not found:
         raise DataError(
-            f"python_sources: {name} {distribution.version} has no RECORD of its files (not installed from a wheel?); "
-            f"pip install --force-reinstall {name}=={distribution.version}"
+            f"python_sources: {name} {distribution.version} has no RECORD of its files (not installed from a "
+            f"wheel?); pip install --force-reinstall {name}=={distribution.version}"
         )
     return found
 

@@ -54,7 +54,8 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
     found = Counter(SUFFIXES.get(f.suffix.lower()) for f in files)
     if len(found) > 1 or None in found:
         counts = ", ".join(f"{n} {kind or 'of unknown suffix'}" for kind, n in sorted(found.items(), key=str))
-        raise DataError(f"data {path}: files of several formats ({counts}); give format, and pattern to choose files")
+        raise DataError(f"data {path}: files of several formats ({counts}); "
+                        "give format, and pattern to choose files")
     return next(kind for kind in found if kind is not None), files
 
 
@@ -298,8 +299,8 @@ class HubDataset(_Source):
                 self.spec.dataset, self.spec.subset, split=self.split, revision=self.spec.revision
             )
         except Exception as error:  # The library raises its own, the hub's and the network's errors.
-            raise DataError(f"dataset {self.spec.dataset!r}, split {self.split!r}: {type(error).__name__}: {error}; "
-                            "check name, subset and split, and the network") from error
+            raise DataError(f"dataset {self.spec.dataset!r}, split {self.split!r}: {type(error).__name__}: "
+                            f"{error}; check name, subset and split, and the network") from error
         column = self.spec.column or "text"
         if column not in data.column_names:
             raise DataError(f"dataset {self.spec.dataset!r}: no column {column!r}; it has "

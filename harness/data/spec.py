@@ -119,8 +119,8 @@ def parse(spec: Mapping[str, Any] | DataSpec, where: str = "data") -> DataSpec:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{where}: " + (f"key {place!r}: {message} (got {first['input']!r})" if place else message)) \
-            from None
+        text = f"key {place!r}: {message} (got {first['input']!r})" if place else message
+        raise DataError(f"{where}: {text}") from None
     if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
         raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")
     if parsed.path is not None and parsed.format not in (None, "bin") and parsed.bytes_per_token is not None:

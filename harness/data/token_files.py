@@ -83,8 +83,8 @@ def build_tokens(spec: DataSpec, staging: Staging, progress: Progress | None) ->
     total = sum(f.num_tokens for f in parts["train"])
     held = {s: int(total * getattr(spec, f"{s}_share")) for s in ("validation", "test") if s not in parts}
     ends = {"train": total - sum(held.values())}
-    for split, tokens in held.items():
-        ends[split] = max(ends.values()) + tokens
+    for split, count in held.items():
+        ends[split] = max(ends.values()) + count
 
     done, largest = 0, 0
     all_tokens = sum(f.num_tokens for files in parts.values() for f in files)
@@ -95,9 +95,9 @@ def build_tokens(spec: DataSpec, staging: Staging, progress: Progress | None) ->
                 tokens = _read(file, start, min(BLOCK, file.num_tokens - start))
                 largest = max(largest, int(tokens.max()))
                 if spec.vocab_size is not None and largest >= spec.vocab_size:
-                    at = start + int(np.argmax(tokens >= spec.vocab_size))
-                    raise DataError(f"{file.file}: token {largest if at < 0 else int(tokens[at - start]):,} at "
-                                    f"position {at:,} is not below vocab_size {spec.vocab_size:,}")
+                    at = int(np.argmax(tokens >= spec.vocab_size))
+                    raise DataError(f"{file.file}: token {tokens[at]} at position {start + at:,} is not below "
+                                    f"vocab_size {spec.vocab_size}; give the vocabulary it was made with")
                 for split, piece in _cut(tokens, place, ends) if source == "train" else [(source, tokens)]:
                     staging.splits[split].write(piece.tobytes())
                 place += len(tokens)

@@ -1,0 +1,158 @@
+"""What the optimizer baselines share: checked values, scaled groups, the Adam part, counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from harness.errors import HarnessError
+from harness.methods import ParameterGroup
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
+NumSteps = Annotated[int, Ge(1), Lt(100)]
+
+SearchSpace = dict[str, tuple[float, float, Literal["log2"]]]
+"""Field -> (low, high, scale) of the default tuning range."""
+
+ADAM_FLOPS_PER_PARAMETER = 14
+"""AdamW: decay 1, first moment 3, second moment 4, root, bias correction, eps 3, division, LR, update 3."""
+MUON_FLOPS_PER_PARAMETER = 12
+"""Muon beside its products: momentum 3, Nesterov 3, norm 2, division 1, decay 1, scaled update 2."""
+
+
+def check_fields(method: Any) -> None:
+    """Raise ValueError naming the first field whose number is outside the range that its type states."""
+    for name, hint in get_type_hints(type(method), include_extras=True).items():
+        value = getattr(method, name)
+        rules = [m for h in (hint, *get_args(hint)) for m in getattr(h, "__metadata__", ())]
+        if value is None or not rules:
+            continue
+        good = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+        for rule in rules:
+            match rule:
+                case Gt(gt=bound):
+                    good = good and value > bound
+                case Ge(ge=bound):
+                    good = good and value >= bound
+                case Lt(lt=bound):
+                    good = good and value < bound
+        if not good:
+            words = {"Gt": "> {}", "Ge": ">= {}", "Lt": "< {}"}
+            valid = [words[type(r).__name__].format(*vars(r).values()) for r in rules]
+            raise ValueError(
+                f"{type(method).__name__}: {name} must be a number {' and '.join(valid)}, got {value!r}"
+            )
+
+
+def scaled_group(
+    group: ParameterGroup, *, lr: float, weight_decay: float, decay_vectors: bool, **extra: Any
+) -> dict[str, Any]:
+    """A torch parameter group with this group's multipliers applied to lr and weight decay."""
+    decays = decay_vectors or group.role != "vector"
+    return {
+        "params": list(group.parameters),
+        "lr": lr * group.scaling.lr,
+        "weight_decay": weight_decay * group.scaling.weight_decay if decays else 0.0,
+        "role": group.role,
+        "names": list(group.names),
+        **extra,
+    }
+
+
+def fused_available(parameters: Iterable[Tensor]) -> bool:
+    """Whether torch's fused element-wise optimizers take these parameters."""
+    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "xpu", "mps") for p in parameters)
+
+
+def adam_group(
+    group: ParameterGroup,
+    *,
+    lr: float,
+    weight_decay: float,
+    decay_vectors: bool,
+    betas: tuple[float, float],
+    eps: float,
+) -> dict[str, Any]:
+    """``scaled_group`` with what AdamW reads beside."""
+    out = scaled_group(group, lr=lr, weight_decay=weight_decay, decay_vectors=decay_vectors)
+    return {**out, "betas": betas, "eps": eps * group.scaling.eps, "fused": fused_available(group.parameters)}
+
+
+def adam_part(method: Any, group: ParameterGroup) -> dict[str, Any]:
+    """``adam_group`` for a method whose fields adam_* set its Adam part (null: as for its matrices)."""
+    decay = method.adam_weight_decay
+    part = adam_group(
+        group,
+        lr=method.lr if method.adam_lr is None else method.adam_lr,
+        weight_decay=method.weight_decay if decay is None else decay,
+        decay_vectors=method.decay_vectors,
+        betas=(method.adam_beta1, method.adam_beta2),
+        eps=method.adam_eps,
+    )
+    return {**part, "family": "adam"}
+
+
+def muon_group(method: Any, group: ParameterGroup, **extra: Any) -> dict[str, Any]:
+    """A torch group of hidden matrices; HarnessError unless shapes are (out, in) or (matrices, out, in)."""
+    for name, p in zip(group.names, group.parameters, strict=True):
+        if p.ndim not in (2, 3):
+            raise HarnessError(
+                f"parameter {name!r} has role hidden and shape {tuple(p.shape)}; Muon trains matrices of "
+                "shape (fan_out, fan_in) or stacks (matrices, fan_out, fan_in): give it the role vector, "
+                "or reshape it"
+            )
+    part = scaled_group(
+        group, lr=method.lr, weight_decay=method.weight_decay, decay_vectors=method.decay_vectors
+    )
+    return {**part, "family": "muon", "momentum": method.momentum, "nesterov": method.nesterov, **extra}
+
+
+def stack_shape(shape: Sequence[int], split_fused: bool = True) -> tuple[int, int, int]:
+    """(matrices, rows, columns) that Muon makes of a parameter of this shape."""
+    matrices, rows, columns = (1, *shape)[-3:]
+    return (matrices, rows, columns) if split_fused else (1, matrices * rows, columns)
+
+
+def adam_step(state: Any, group: dict[str, Any]) -> None:
+    """One AdamW step for a group made by ``adam_group``; ``state`` is the optimizer's state mapping."""
+    parameters = [p for p in group["params"] if p.grad is not None]
+    if not parameters:
+        return
+    for p in parameters:
+        if not state[p]:
+            # On the device for the fused kernel, as torch.optim.AdamW keeps it.
+            device = p.device if group["fused"] else None
+            state[p]["step"] = torch.zeros((), dtype=torch.float32, device=device)
+            state[p]["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            state[p]["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+    beta1, beta2 = group["betas"]
+    adamw(
+        parameters,
+        [p.grad for p in parameters],
+        [state[p]["exp_avg"] for p in parameters],
+        [state[p]["exp_avg_sq"] for p in parameters],
+        [],
+        [state[p]["step"] for p in parameters],
+        foreach=False,
+        fused=group["fused"],
+        amsgrad=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=False,
+    )
+
+
+def count(shapes: Iterable[Sequence[int]]) -> int:
+    """Number of elements in these shapes."""
+    return sum(math.prod(shape) for shape in shapes)

@@ -16,124 +16,18 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import stats
 
 from harness.analysis import sequential, verdicts
-from harness.analysis.estimate import Estimate, Evidence, check_arguments, run
+from harness.analysis.claim import PROFILES, Claim, load_claims, scope_of
+from harness.analysis.estimate import Estimate, Evidence, run
 from harness.analysis.multiverse import dissent
-from harness.analysis.published import Published, agreement
-from harness.analysis.verdicts import Outcome, Region, Verdict
-from harness.analysis.words import amount, banned, interval_text, sentence, span
-from harness.errors import ClaimError, HarnessError, SuiteError
+from harness.analysis.published import agreement
+from harness.analysis.verdicts import Outcome, Verdict
+from harness.analysis.words import amount, interval_text, sentence, span
+from harness.errors import ClaimError, HarnessError
 
-MOST_CONFIRMATORY = 5
-PROFILES = ("smoke", "cpu", "gpu", "paper")
-SCALE_FACTOR = 3.0
-"""Within this factor of the published parameters and tokens a run speaks of the published scale."""
-
-
-class MadeAt(BaseModel):
-    """The regime in which the source made its claim."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    parameters: float | tuple[float, float] | None = None
-    """Number, or range."""
-    tokens: float | tuple[float, float] | None = None
-    data: str = ""
-    tuning: str = ""
-    same_tuning: bool = False
-    """Whether this suite tunes its arms as the source did."""
-
-
-class Margin(BaseModel):
-    """An equivalence margin in both currencies, fixed in the suite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    nats: float = Field(gt=0)
-    compute: float = Field(gt=0)
-    """The same as relative extra compute: nats = g L ln(1 + compute)."""
-
-
-class Claim(BaseModel):
-    """A sentence, its source, how it is estimated and where the number must lie."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    says: str = Field(min_length=10)
-    """The claim in one sentence, without verdict words."""
-    source: str
-    """Paper or post."""
-    place: str = ""
-    """Where in the source."""
-    kind: Literal["identity", "direction", "trend", "value", "equivalence"]
-    """identity holds at any scale and has no sampling error."""
-    made_at: MadeAt = MadeAt()
-    estimator: dict[str, Any]
-    """``{name: compute_ratio, arm: muon, baseline: adamw, ...}``."""
-    expects: Region | None = None
-    """Where the number must lie; only descriptive claims may leave it out."""
-    confirmatory: bool = False
-    """Judged, in one Holm family with the suite's other confirmatory claims; else estimate and interval only."""
-    published: Published | None = None
-    needs_profile: Literal["cpu", "gpu", "paper"] | None = None
-    """Lowest profile that can answer."""
-    margin: Margin | None = None
-    note: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain_published(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and isinstance(data.get("published"), (int, float)):
-            return {**data, "published": {"value": data["published"]}}
-        return data
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Claim:
-        if "name" not in self.estimator:
-            raise ValueError("estimator needs a name, e.g. {name: compute_ratio, arm: muon, baseline: adamw}")
-        if self.confirmatory and self.expects is None:
-            raise ValueError("a confirmatory claim says what it expects, e.g. expects: {below: 1}")
-        if self.kind == "equivalence" and self.expects is not None:
-            if self.expects.simple.within is None:
-                raise ValueError("an equivalence claim expects a band: {within: [a, b]}")
-            if self.confirmatory and self.margin is None:
-                raise ValueError("an equivalence claim states its margin in nats and as compute: margin: {nats: .03, compute: .15}")
-        for text in (self.says, self.note):
-            if found := banned(text):
-                raise ValueError(f"the word {found!r} is kept out of claims and verdicts")
-        return self
-
-
-def load_claims(raw: Mapping[str, Mapping[str, Any]], where: str = "claims") -> list[Claim]:
-    """Claims of a suite from ``{id: fields}``; SuiteError naming claim, key, value and fix."""
-    out = []
-    for name, fields in raw.items():
-        try:
-            claim = Claim.model_validate({"id": name, **fields})
-            check_arguments(claim.estimator["name"], _arguments(claim), f"{where}: claim {name!r}")
-        except ValidationError as error:
-            lines = []
-            for problem in error.errors():
-                key = ".".join(str(k) for k in problem["loc"])
-                shown = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
-                lines.append(f"{where}: claim {name!r}: {key + ': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}{shown}")
-            raise SuiteError("\n".join(lines)) from None
-        out.append(claim)
-    confirmatory = [c.id for c in out if c.confirmatory]
-    if len(confirmatory) > MOST_CONFIRMATORY:
-        raise SuiteError(
-            f"{where}: {len(confirmatory)} confirmatory claims ({', '.join(confirmatory)}), at most {MOST_CONFIRMATORY}; "
-            "make the others descriptive: every test in the family costs the others power"
-        )
-    return out
-
-
-def _arguments(claim: Claim) -> dict[str, Any]:
-    return {k: v for k, v in claim.estimator.items() if k != "name"}
+__all__ = ["Claim", "ClaimResult", "evaluate_claims", "ledger", "load_claims", "plain"]
 
 
 @dataclass(kw_only=True)
@@ -189,33 +83,63 @@ class ClaimResult:
         c, e, w = self.claim, self.estimate, self.worst()
         part = e.parts[w] if e else None
         ci = self.interval(w)
-        return plain({
-            "id": c.id, "suite": self.suite, "says": c.says, "source": c.source, "kind": c.kind,
-            "expects": c.expects.text() if c.expects else None,
-            "estimate": e.shown(part.value) if e and part else None, "ci95": list(ci) if ci else None,
-            "df": part.df if part else None, "p_holm": self.p_holm,
-            "num_sizes": e.num_sizes if e else None, "num_seeds": e.num_seeds if e else None,
-            "num_trials": e.num_trials if e else None, "seed_sd": e.seed_sd if e else None,
-            "profile": self.profile, "scope": self.scope, "scale_factor": self.scale_factor, "verdict": self.verdict,
-            "minimum_detectable_effect": self.detectable.effect if self.detectable else None,
-            "estimators_agree": e.estimators_agree if e else None,
-            # extras
-            "place": c.place, "confirmatory": c.confirmatory, "estimator": c.estimator,
-            "unit": e.unit if e else "", "log": e.log if e else False, "sentence": self.sentence,
-            "p_hold": self.p_hold, "p_fail": self.p_fail, "interval_level": 1 - self.alpha,
-            "published": self.compared or (c.published.model_dump() if c.published else None),
-            "made_at": c.made_at.model_dump(), "margin": c.margin.model_dump() if c.margin else None,
-            "notes": [*([c.note] if c.note else []), *self.notes, *(e.notes if e else [])], "refused": self.refused,
-            "resolved_before_correction": self.resolved_before_correction, "depends_on": self.depends_on,
-            "detectable": self.detectable.as_dict() if self.detectable else None,
-            "part": part.label if part else "",
-            "parts": [
-                {"label": p.label, "estimate": e.shown(p.value), "ci95": list(self.interval(i) or ()) or None, "df": p.df}
-                for i, p in enumerate(e.parts)
-            ] if e and len(e.parts) > 1 else [],
-            "table": e.table if e else [], "forms": e.forms if e else [],
-            "identities": sorted(set(e.identities)) if e else [],
-        })
+        return plain(
+            {
+                "id": c.id,
+                "suite": self.suite,
+                "says": c.says,
+                "source": c.source,
+                "kind": c.kind,
+                "expects": c.expects.text() if c.expects else None,
+                "estimate": e.shown(part.value) if e and part else None,
+                "ci95": list(ci) if ci else None,
+                "df": part.df if part else None,
+                "p_holm": self.p_holm,
+                "num_sizes": e.num_sizes if e else None,
+                "num_seeds": e.num_seeds if e else None,
+                "num_trials": e.num_trials if e else None,
+                "seed_sd": e.seed_sd if e else None,
+                "profile": self.profile,
+                "scope": self.scope,
+                "scale_factor": self.scale_factor,
+                "verdict": self.verdict,
+                "minimum_detectable_effect": self.detectable.effect if self.detectable else None,
+                "estimators_agree": e.estimators_agree if e else None,
+                # extras
+                "place": c.place,
+                "confirmatory": c.confirmatory,
+                "estimator": c.estimator,
+                "unit": e.unit if e else "",
+                "log": e.log if e else False,
+                "sentence": self.sentence,
+                "p_hold": self.p_hold,
+                "p_fail": self.p_fail,
+                "interval_level": 1 - self.alpha,
+                "published": self.compared or (c.published.model_dump() if c.published else None),
+                "made_at": c.made_at.model_dump(),
+                "margin": c.margin.model_dump() if c.margin else None,
+                "notes": [*([c.note] if c.note else []), *self.notes, *(e.notes if e else [])],
+                "refused": self.refused,
+                "resolved_before_correction": self.resolved_before_correction,
+                "depends_on": self.depends_on,
+                "detectable": self.detectable.as_dict() if self.detectable else None,
+                "part": part.label if part else "",
+                "parts": [
+                    {
+                        "label": p.label,
+                        "estimate": e.shown(p.value),
+                        "ci95": list(self.interval(i) or ()) or None,
+                        "df": p.df,
+                    }
+                    for i, p in enumerate(e.parts)
+                ]
+                if e and len(e.parts) > 1
+                else [],
+                "table": e.table if e else [],
+                "forms": e.forms if e else [],
+                "identities": sorted(set(e.identities)) if e else [],
+            }
+        )
 
 
 def plain(value: Any) -> Any:
@@ -232,8 +156,15 @@ def plain(value: Any) -> Any:
 
 
 def evaluate_claims(
-    claims: list[Claim], trials: pd.DataFrame, *, probes: pd.DataFrame | None = None, curves: pd.DataFrame | None = None,
-    profile: str, corpus: str = "", look: int | None = None, check_choices: bool = True,
+    claims: list[Claim],
+    trials: pd.DataFrame,
+    *,
+    probes: pd.DataFrame | None = None,
+    curves: pd.DataFrame | None = None,
+    profile: str,
+    corpus: str = "",
+    look: int | None = None,
+    check_choices: bool = True,
 ) -> list[ClaimResult]:
     """Every claim of one suite answered from its records.
 
@@ -248,7 +179,9 @@ def evaluate_claims(
         results.append(_estimate(claim, evidence[claim.id], suite, profile, look))
     family = [r for r in results if r.p_hold is not None and r.claim.confirmatory and not _exact(r)]
     # A planned test that came back refused keeps its place in the family: dropping it would loosen the others.
-    absent = sum(r.claim.confirmatory and r.refused is not None and not _postponed(r.claim, profile) for r in results)
+    absent = sum(
+        r.claim.confirmatory and r.refused is not None and not _postponed(r.claim, profile) for r in results
+    )
     tests = len(family) + absent
     ps = [verdicts.two_sided(r.p_hold, r.p_fail) for r in family if r.p_hold is not None and r.p_fail is not None]
     if look is not None:
@@ -278,7 +211,9 @@ def _estimate(claim: Claim, evidence: Evidence, suite: str, profile: str, look: 
     if look is not None:
         result.alpha = sequential.alpha_of(look)
     if _postponed(claim, profile):
-        result.refused = f"needs {claim.needs_profile}: profile {profile} cannot resolve it" + (f" ({claim.note})" if claim.note else "")
+        result.refused = f"needs {claim.needs_profile}: profile {profile} cannot resolve it" + (
+            f" ({claim.note})" if claim.note else ""
+        )
         return result
     try:
         result.estimate = run(evidence, claim.estimator)
@@ -305,7 +240,9 @@ def _judge(r: ClaimResult, evidence: Evidence, profile: str, tests: int, check_c
         r.outcome = "holds" if r.p_hold == 0 else "fails"
     if claim.expects is not None and not e.exact:
         part = e.parts[r.worst()]
-        r.detectable = verdicts.detectable(part.se, part.df, claim.expects, e.log, e.unit, tests if claim.confirmatory else 1)
+        r.detectable = verdicts.detectable(
+            part.se, part.df, claim.expects, e.log, e.unit, tests if claim.confirmatory else 1
+        )
         if r.detectable is None:
             r.detectable_refused = f"no detectable effect is given at {part.df:.1f} degrees of freedom"
     if profile == "smoke":
@@ -328,36 +265,16 @@ def _judge(r: ClaimResult, evidence: Evidence, profile: str, tests: int, check_c
             r.notes.append("published value shown beside ours, not compared: the scale is another")
 
 
-def scope_of(claim: Claim, trials: pd.DataFrame) -> tuple[Literal["published", "reduced", "identity"], float | None]:
-    """(scope, how many times larger the source's largest model was than ours).
-
-    published: our parameters and tokens all within a factor 3 of the source's range, arms tuned as there.
-    """
-    if claim.kind == "identity":
-        return "identity", _factor(claim, trials)
-    m, near = claim.made_at, claim.made_at.same_tuning
-    for name, made in (("parameters", m.parameters), ("tokens", m.tokens)):
-        if made is None or name not in trials.columns or not trials[name].notna().any():
-            near = False
-            continue
-        low, high = made if isinstance(made, tuple) else (made, made)
-        near = near and trials[name].min() >= low / SCALE_FACTOR and trials[name].max() <= high * SCALE_FACTOR
-    return ("published" if near else "reduced"), _factor(claim, trials)
-
-
-def _factor(claim: Claim, trials: pd.DataFrame) -> float | None:
-    made = claim.made_at.parameters
-    if made is None or "parameters" not in trials.columns or not trials["parameters"].notna().any():
-        return None
-    return float((made[1] if isinstance(made, tuple) else made) / trials["parameters"].max())
-
-
 def _sentence(r: ClaimResult, trials: pd.DataFrame, corpus: str) -> str:
     e, claim = r.estimate, r.claim
     if e is None:
         return f"{claim.says.rstrip('.')}: {r.refused}."
-    used = trials[trials["identity"].isin(e.identities)] if "identity" in trials.columns and e.identities else trials
-    parameters = span(used["parameters"]) if "parameters" in used.columns and used["parameters"].notna().any() else ""
+    used = (
+        trials[trials["identity"].isin(e.identities)] if "identity" in trials.columns and e.identities else trials
+    )
+    parameters = (
+        span(used["parameters"]) if "parameters" in used.columns and used["parameters"].notna().any() else ""
+    )
     if r.refused:
         word = r.refused
     elif r.outcome is None:
@@ -370,7 +287,13 @@ def _sentence(r: ClaimResult, trials: pd.DataFrame, corpus: str) -> str:
             word += f" (depends on {r.depends_on})"
     w = r.worst()
     part = e.parts[w]
-    text = interval_text(e.shown(part.value), r.interval(w), part.se if not e.log else e.shown(part.value) * part.se, e.unit, 1 - r.alpha)
+    text = interval_text(
+        e.shown(part.value),
+        r.interval(w),
+        part.se if not e.log else e.shown(part.value) * part.se,
+        e.unit,
+        1 - r.alpha,
+    )
     if part.label and len(e.parts) > 1:
         text += f" at {part.label}, the least favourable of {len(e.parts)}"
     made = claim.made_at.parameters
@@ -379,9 +302,18 @@ def _sentence(r: ClaimResult, trials: pd.DataFrame, corpus: str) -> str:
         scale = f"{amount(made[0])}-{amount(made[1])}" if isinstance(made, tuple) else amount(made)
     seen = r.detectable.text if r.outcome == "unresolved" and r.detectable else ""
     return sentence(
-        says=claim.says, word=word, parameters=parameters, corpus=corpus, sizes=e.num_sizes, seeds=e.num_seeds,
-        exact=e.exact, estimate=text, published=claim.published.value if claim.published else None, scale=scale,
-        factor=r.scale_factor, could_see=seen,
+        says=claim.says,
+        word=word,
+        parameters=parameters,
+        corpus=corpus,
+        sizes=e.num_sizes,
+        seeds=e.num_seeds,
+        exact=e.exact,
+        estimate=text,
+        published=claim.published.value if claim.published else None,
+        scale=scale,
+        factor=r.scale_factor,
+        could_see=seen,
     )
 
 
@@ -389,5 +321,3 @@ def ledger(results: list[ClaimResult]) -> pd.DataFrame:
     """One row a claim, for a table."""
     columns = ["id", "verdict", "scope", "estimate", "ci95", "p_holm", "sentence"]
     return pd.DataFrame([{k: d[k] for k in columns} for d in (r.as_dict() for r in results)])
-
-

@@ -47,7 +47,11 @@ class Seeds:
 
 
 def evaluation(
-    evidence: Evidence, arm: str, metric: str, by: Sequence[str], where: Mapping[str, Any] | None = None,
+    evidence: Evidence,
+    arm: str,
+    metric: str,
+    by: Sequence[str],
+    where: Mapping[str, Any] | None = None,
     extra: Sequence[str] = (),
 ) -> tuple[dict[Any, Seeds], list[str]]:
     """An arm's evaluation seeds per cell, and notes on what was left out.
@@ -73,7 +77,9 @@ def evaluation(
         notes.append(f"{arm}: {len(lost)} trials left no result ({reasons})")
         rows = rows[rows["status"].isin(RAN)]
         if rows.empty:
-            raise evidence.refuse(f"no trial of arm {arm!r} ended ({reasons})", "see the records' reasons and run again")
+            raise evidence.refuse(
+                f"no trial of arm {arm!r} ended ({reasons})", "see the records' reasons and run again"
+            )
     broken = rows["status"] == "diverged"
     if broken.all():
         raise evidence.refuse(
@@ -87,7 +93,8 @@ def evaluation(
         low, high = clopper_pearson(int(broken.sum()), len(rows))
         notes.append(
             f"{arm}: {int(broken.sum())} of {len(rows)} evaluation trials diverged "
-            f"({100 * broken.mean():.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %), capped at the trivial loss"
+            f"({100 * broken.mean():.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %), "
+            "capped at the trivial loss"
         )
     return out, notes
 
@@ -114,7 +121,8 @@ def _seeds(evidence: Evidence, arm: str, metric: str, key: Any, cell: pd.DataFra
         values[broken] = cap(evidence, arm, metric, key, cell)
     if values.isna().any():
         raise evidence.refuse(
-            f"{metric!r} is missing in {int(values.isna().sum())} completed trials of arm {arm!r}, cell {cell_name(key)!r}",
+            f"{metric!r} is missing in {int(values.isna().sum())} completed trials of arm {arm!r}, "
+            f"cell {cell_name(key)!r}",
             "name a metric that its workload reports",
         )
     done = cell[~broken]
@@ -126,14 +134,16 @@ def _seeds(evidence: Evidence, arm: str, metric: str, key: Any, cell: pd.DataFra
 
 def cap(evidence: Evidence, arm: str, metric: str, key: Any, cell: pd.DataFrame) -> float:
     """What a diverged trial counts as: the trivial loss."""
-    trivial = evidence.trials["trivial_loss"] if "trivial_loss" in evidence.trials.columns else pd.Series(dtype=float)
+    trivial = (
+        evidence.trials["trivial_loss"] if "trivial_loss" in evidence.trials.columns else pd.Series(dtype=float)
+    )
     here = trivial.reindex(cell.index).dropna()
     known = here if len(here) else trivial.dropna()
     if "loss" not in metric or known.empty:
         why = "which has no cap" if "loss" not in metric else "and no trial reports trivial_loss"
         raise evidence.refuse(
-            f"trials of arm {arm!r} diverged in cell {cell_name(key)!r}: a mean of {metric!r} over the survivors is "
-            f"refused, {why}",
+            f"trials of arm {arm!r} diverged in cell {cell_name(key)!r}: "
+            f"a mean of {metric!r} over the survivors is refused, {why}",
             "judge a loss, or leave the cell out with `where`",
         )
     return float(known.max())
@@ -171,8 +181,16 @@ class Comparison:
 
 
 def compare(
-    evidence: Evidence, arm: str, baseline: str, metric: str, by: Sequence[str] | None,
-    where: Mapping[str, Any] | None = None, *, extra: Sequence[str] = (), log: bool = False, least: int = 2,
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    metric: str,
+    by: Sequence[str] | None,
+    where: Mapping[str, Any] | None = None,
+    *,
+    extra: Sequence[str] = (),
+    log: bool = False,
+    least: int = 2,
 ) -> Comparison:
     """Pairs by (cell, seed) within one numerics class; unpaired (Welch) where the arms share no seed at all.
 
@@ -209,7 +227,9 @@ def compare(
             continue
         if log:
             if (u <= 0).any() or (v <= 0).any():
-                raise evidence.refuse(f"{metric!r} is not positive everywhere", "use mean_difference instead of a ratio")
+                raise evidence.refuse(
+                    f"{metric!r} is not positive everywhere", "use mean_difference instead of a ratio"
+                )
             u, v = np.log(u), np.log(v)
         if least > 1:
             out.cells.append(paired(name, u - v) if len(shared) else unpaired(name, u, v))
@@ -238,7 +258,7 @@ def compare(
 def noise_table(
     trials: pd.DataFrame, metric: str = "test_loss", baseline: str | None = None, by: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Noise from a run's own records: cell, arm, n, mean, sd, diverged, and against the baseline r and sd_difference.
+    """Noise of a run: cell, arm, n, mean, sd, diverged, and against the baseline r and sd_difference.
 
     Means and sds are of completed evaluation seeds (their share is in ``diverged``); r and sd_difference over
     common seeds, nan under three. Pairing helped where sd_difference is below sd_unpaired.
@@ -250,13 +270,21 @@ def noise_table(
     baseline = baseline or (str(ev["arm"].iloc[0]) if len(ev) else None)
     rows = []
     for key, cell in ev.groupby(axes, dropna=False, sort=False) if axes else [((), ev)]:
-        by_arm = {arm: g.drop_duplicates("seed").set_index("seed") for arm, g in cell.groupby("arm", sort=False)}
+        by_arm = {
+            str(arm): g.drop_duplicates("seed").set_index("seed") for arm, g in cell.groupby("arm", sort=False)
+        }
         for arm, g in by_arm.items():
             done = g.loc[g["status"] == "completed", metric].dropna()
             row: dict[str, Any] = {
-                "cell": cell_name(key), "arm": arm, "n": len(done), "mean": done.mean(), "sd": done.std(ddof=1),
+                "cell": cell_name(key),
+                "arm": arm,
+                "n": len(done),
+                "mean": done.mean(),
+                "sd": done.std(ddof=1),
                 "diverged": int((g["status"] == "diverged").sum()),
-                "r": np.nan, "sd_difference": np.nan, "sd_unpaired": np.nan,
+                "r": np.nan,
+                "sd_difference": np.nan,
+                "sd_unpaired": np.nan,
             }
             if arm != baseline and baseline in by_arm:
                 other = by_arm[baseline]

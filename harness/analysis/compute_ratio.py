@@ -73,7 +73,9 @@ def fit_floor(log_compute: ArrayLike, loss: ArrayLike) -> tuple[Array, Array, Ar
     grid = np.broadcast_to(EXPONENTS, (*y.shape[:-2], len(EXPONENTS)))
     for zoom in range(ZOOMS + 1):
         powers = np.exp(-grid[..., None, None] * centred[..., None, :, :])
-        floor, amplitude, squares = _project(powers, y[..., None, :, :], np.broadcast_to(w[..., None, :, :], powers.shape))
+        floor, amplitude, squares = _project(
+            powers, y[..., None, :, :], np.broadcast_to(w[..., None, :, :], powers.shape)
+        )
         best = squares.argmin(-1)[..., None]
         if zoom < ZOOMS:
             low = np.take_along_axis(grid, np.maximum(best - 1, 0), -1)
@@ -87,7 +89,7 @@ def fit_floor(log_compute: ArrayLike, loss: ArrayLike) -> tuple[Array, Array, Ar
 
 
 def shared_law_with_floor(log_compute: ArrayLike, loss: ArrayLike) -> Array:
-    """L = E + A (C / rho_arm)^-g with E >= 0; ln ratio = ln rho_baseline - ln rho_arm, negative where arm is better."""
+    """L = E + A (C / C_arm)^-g with E >= 0; ln ratio = ln(C_arm / C_baseline), below 0 where arm is better."""
     _, log_amplitude, g = fit_floor(log_compute, loss)
     return (log_amplitude[..., 0] - log_amplitude[..., 1]) / g
 
@@ -132,7 +134,7 @@ def fit_free(log_compute: ArrayLike, loss: ArrayLike, points: int = 64) -> Array
     low, high = frontier[..., -1].max(-1), frontier[..., 0].min(-1)
     share = (np.arange(points) + 0.5) / points
     level = low[..., None] + (high - low)[..., None] * share
-    gap = (_invert(x[..., 0, :], frontier[..., 0, :], level) - _invert(x[..., 1, :], frontier[..., 1, :], level))
+    gap = _invert(x[..., 0, :], frontier[..., 0, :], level) - _invert(x[..., 1, :], frontier[..., 1, :], level)
     return np.where(high > low, gap.mean(-1), np.nan)
 
 
@@ -194,6 +196,15 @@ def as_compute(nats: float, g: float, loss: float) -> float:
 
 
 __all__ = [
-    "FORMS", "as_compute", "common_range", "drift_per_decade", "exponent", "fit_floor", "fit_free",
-    "jackknife", "monotone", "shared_law_with_floor", "shared_power_law",
+    "FORMS",
+    "as_compute",
+    "common_range",
+    "drift_per_decade",
+    "exponent",
+    "fit_floor",
+    "fit_free",
+    "jackknife",
+    "monotone",
+    "shared_law_with_floor",
+    "shared_power_law",
 ]

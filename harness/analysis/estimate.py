@@ -21,6 +21,8 @@ class Part:
     se: float
     """Standard error; 0 with infinite df for a number without sampling error."""
     df: float
+    pairs: tuple[float, ...] | None = None
+    """Differences for an exact sign-flip test, which then gives the p values in place of t."""
     label: str = ""
     """Which part, where there are several: a checkpoint, a pair of widths, a layer."""
 
@@ -103,9 +105,19 @@ def names() -> dict[str, str]:
 
 def _load() -> None:
     # Registered by import, here and not above, since these modules import this one.
-    from harness.analysis import estimators_probes, estimators_quality, estimators_transfer
+    from harness.analysis import (
+        estimators_probes,
+        estimators_quality,
+        estimators_scaling,
+        estimators_transfer,
+    )
 
-    assert estimators_probes and estimators_quality and estimators_transfer
+    assert estimators_probes and estimators_quality and estimators_scaling and estimators_transfer
+
+
+def arguments_of(name: str) -> list[str]:
+    """Names of an estimator's arguments."""
+    return list(inspect.signature(find(name)).parameters)[1:]
 
 
 def check_arguments(name: str, arguments: Mapping[str, Any], where: str = "") -> None:
@@ -114,11 +126,14 @@ def check_arguments(name: str, arguments: Mapping[str, Any], where: str = "") ->
     known = [p.name for p in parameters]
     for key in arguments:
         if key not in known:
-            raise unknown("argument", key, known, f"{where}: estimator {name!r}" if where else f"estimator {name!r}")
+            raise unknown(
+                "argument", key, known, f"{where}: estimator {name!r}" if where else f"estimator {name!r}"
+            )
     missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in arguments]
     if missing:
         raise ClaimError(
-            f"{where + ': ' if where else ''}estimator {name!r} needs {', '.join(missing)}; its arguments: {', '.join(known)}"
+            f"{where + ': ' if where else ''}estimator {name!r} needs {', '.join(missing)}; "
+            f"its arguments: {', '.join(known)}"
         )
 
 
@@ -129,7 +144,9 @@ def run(evidence: Evidence, specification: Mapping[str, Any]) -> Estimate:
     return find(specification["name"])(evidence, **arguments)
 
 
-def columns_needed(evidence: Evidence, frame: pd.DataFrame | None, columns: Sequence[str], what: str) -> pd.DataFrame:
+def columns_needed(
+    evidence: Evidence, frame: pd.DataFrame | None, columns: Sequence[str], what: str
+) -> pd.DataFrame:
     """The frame, or the error that names the missing columns and those there are."""
     if frame is None or frame.empty:
         raise evidence.refuse(f"no {what} were recorded", f"run the suite with what this claim needs ({what})")

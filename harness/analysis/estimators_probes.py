@@ -1,4 +1,4 @@
-"""Estimators over probe tables. The unit of analysis is the seed: matrices, layers and tokens of one run are one draw."""
+"""Estimators over probe tables. The unit of analysis is the seed: matrices and layers of one run are one draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def probe_rows(
     if probe is not None:
         columns_needed(evidence, rows, ["probe"], "probes")
         if not (rows["probe"] == probe).any():
-            raise evidence.refuse(f"no probe {probe!r} was recorded", f"choose from {', '.join(sorted(map(str, rows['probe'].unique())))}")
+            raise evidence.refuse(
+                f"no probe {probe!r} was recorded",
+                f"choose from {', '.join(sorted(map(str, rows['probe'].unique())))}",
+            )
         rows = rows[rows["probe"] == probe]
     if "role" in rows.columns:
         rows = rows[rows["role"] == "evaluation"]
@@ -32,8 +35,10 @@ def probe_rows(
     rows = rows[rows["arm"].isin(arms) & rows[value].notna()]
     for arm in arms:
         if not (rows["arm"] == arm).any():
-            raise evidence.refuse(f"arm {arm!r} has no values of {value!r}" + (f" where {dict(where)}" if where else ""),
-                                  "run it with this probe, or relax `where`")
+            raise evidence.refuse(
+                f"arm {arm!r} has no values of {value!r}" + (f" where {dict(where)}" if where else ""),
+                "run it with this probe, or relax `where`",
+            )
     return rows
 
 
@@ -50,19 +55,30 @@ def _steps(rows: pd.DataFrame, steps: str, skip_first: bool) -> pd.DataFrame:
     return rows[rank > 1] if skip_first else rows
 
 
-def _paired_units(evidence: Evidence, rows: pd.DataFrame, arm: str, baseline: str, value: str, unit: str, keys: list[str]) -> pd.DataFrame:
+def _paired_units(
+    evidence: Evidence, rows: pd.DataFrame, arm: str, baseline: str, value: str, unit: str, keys: list[str]
+) -> pd.DataFrame:
     """arm's and baseline's value side by side per (keys, seed, unit): columns arm, baseline."""
     names = [*keys, "seed", "checkpoint", unit]
     wide = rows.pivot_table(index=names, columns="arm", values=value, aggfunc="mean").dropna()
     if wide.empty:
-        raise evidence.refuse(f"{arm!r} and {baseline!r} share no {unit} of one seed", "run both with the same seeds and cadence")
+        raise evidence.refuse(
+            f"{arm!r} and {baseline!r} share no {unit} of one seed", "run both with the same seeds and cadence"
+        )
     return wide
 
 
 @estimator
 def share_by_seed(
-    evidence: Evidence, arm: str, baseline: str, value: str = "value", unit: str = "matrix", probe: str | None = None,
-    where: Mapping[str, Any] | None = None, by: Sequence[str] | None = None, steps: str = "last",
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    value: str = "value",
+    unit: str = "matrix",
+    probe: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    by: Sequence[str] | None = None,
+    steps: str = "last",
     skip_first: bool = True,
 ) -> Estimate:
     """Share of matrices in which arm's value is above baseline's: one share a run, mean over cells and seeds.
@@ -77,17 +93,21 @@ def share_by_seed(
         raise evidence.refuse("only one checkpoint was recorded", "probe more often, or use steps: last")
     wide = _paired_units(evidence, rows, arm, baseline, value, unit, axes)
     higher = (wide[arm] > wide[baseline]).astype(float)
-    runs = pd.DataFrame({
-        "share": higher.groupby(level=[*axes, "seed", "checkpoint"]).mean(),
-        "units": higher.groupby(level=[*axes, "seed", "checkpoint"]).size(),
-        "difference": (wide[arm] - wide[baseline]).groupby(level=[*axes, "seed", "checkpoint"]).mean(),
-    }).reset_index()
+    runs = pd.DataFrame(
+        {
+            "share": higher.groupby(level=[*axes, "seed", "checkpoint"]).mean(),
+            "units": higher.groupby(level=[*axes, "seed", "checkpoint"]).size(),
+            "difference": (wide[arm] - wide[baseline]).groupby(level=[*axes, "seed", "checkpoint"]).mean(),
+        }
+    ).reset_index()
     parts, cells_of, table = [], {}, []
     for name, group in runs.groupby("checkpoint", sort=False):
         cells = []
         for key, cell in group.groupby(axes, sort=False) if axes else [((), group)]:
             if len(cell) < 2:
-                raise evidence.refuse(f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms")
+                raise evidence.refuse(
+                    f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms"
+                )
             made = paired(cell_name(key), cell["share"].to_numpy())
             rounding = float((1 / (cell["units"] * np.sqrt(12))).mean())
             sd = max(made.sd, rounding)
@@ -95,26 +115,52 @@ def share_by_seed(
         cells_of[name] = cells
         v, se, df = combine([c.mean for c in cells], [c.variance for c in cells], [c.df for c in cells])
         parts.append(Part(value=float(v), se=float(se), df=float(df), label=str(name)))
-    for row in runs.itertuples(index=False):
-        d = row._asdict()
+    for d in runs.to_dict("records"):
         if d["checkpoint"] == runs["checkpoint"].iloc[-1]:
-            table.append({"cell": " ".join(str(d[a]) for a in axes) or "all", "seed": d["seed"], "share": d["share"],
-                          "units": d["units"], "mean_difference": d["difference"]})
+            table.append(
+                {
+                    "cell": " ".join(str(d[a]) for a in axes) or "all",
+                    "seed": d["seed"],
+                    "share": d["share"],
+                    "units": d["units"],
+                    "mean_difference": d["difference"],
+                }
+            )
     last = list(cells_of.values())[-1]
     mean = runs.groupby("seed")["difference"].mean()
-    notes = [f"mean difference by seed: {', '.join(f'{x:.3g}' for x in mean)}", f"one share a run over {int(runs['units'].median())} {unit} units"]
+    notes = [
+        f"mean difference by seed: {', '.join(f'{x:.3g}' for x in mean)}",
+        f"one share a run over {int(runs['units'].median())} {unit} units",
+    ]
     identities = rows["identity"].astype(str).unique().tolist()
     return Estimate(
-        parts=tuple(parts), unit=f"share of {unit} units", num_sizes=len(last), num_seeds=min(c.n for c in last),
-        num_trials=len(identities), seed_sd=pooled_sd(last), table=table, notes=notes, identities=identities, arms=(arm, baseline),
+        parts=tuple(parts),
+        unit=f"share of {unit} units",
+        num_sizes=len(last),
+        num_seeds=min(c.n for c in last),
+        num_trials=len(identities),
+        seed_sd=pooled_sd(last),
+        table=table,
+        notes=notes,
+        identities=identities,
+        arms=(arm, baseline),
     )
 
 
 @estimator
 def probe_difference(
-    evidence: Evidence, arm: str, baseline: str, value: str = "value", unit: str = "matrix", probe: str | None = None,
-    where: Mapping[str, Any] | None = None, by: Sequence[str] | None = None, steps: str = "last",
-    parts: str | None = None, skip_first: bool = True, label: str = "",
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    value: str = "value",
+    unit: str = "matrix",
+    probe: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    by: Sequence[str] | None = None,
+    steps: str = "last",
+    parts: str | None = None,
+    skip_first: bool = True,
+    label: str = "",
 ) -> Estimate:
     """Mean over matrices of arm minus baseline, one number a run, mean over cells by seed.
 
@@ -126,17 +172,27 @@ def probe_difference(
     out, table, seeds, sds, cells_n = [], [], [], [], 0
     for name, group in groups:
         wide = _paired_units(evidence, group, arm, baseline, value, unit, axes)
-        runs = (wide[arm] - wide[baseline]).groupby(level=[*axes, "seed", "checkpoint"]).mean().reset_index(name="difference")
+        runs = (
+            (wide[arm] - wide[baseline])
+            .groupby(level=[*axes, "seed", "checkpoint"])
+            .mean()
+            .reset_index(name="difference")
+        )
         for checkpoint, at in runs.groupby("checkpoint", sort=False):
             cells = []
             for key, cell in at.groupby(axes, sort=False) if axes else [((), at)]:
                 if len(cell) < 2:
-                    raise evidence.refuse(f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms")
+                    raise evidence.refuse(
+                        f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms"
+                    )
                 cells.append(paired(cell_name(key), cell["difference"].to_numpy()))
             v, se, df = combine([c.mean for c in cells], [c.variance for c in cells], [c.df for c in cells])
             text = " ".join(x for x in (str(name), str(checkpoint)) if x)
             if not se > 0:
-                raise evidence.refuse(f"{value!r} {text} differs by the same amount in all seeds", "check that seeds change the trials")
+                raise evidence.refuse(
+                    f"{value!r} {text} differs by the same amount in all seeds",
+                    "check that seeds change the trials",
+                )
             out.append(Part(value=float(v), se=float(se), df=float(df), label=text))
             table.append({"part": text or "all", "difference": float(v), "se": float(se)})
             seeds.append(min(c.n for c in cells))
@@ -144,15 +200,28 @@ def probe_difference(
             cells_n = max(cells_n, len(cells))
     identities = rows["identity"].astype(str).unique().tolist()
     return Estimate(
-        parts=tuple(out), unit=label or f"of {value}", num_sizes=cells_n, num_seeds=min(seeds), num_trials=len(identities),
-        seed_sd=float(np.mean(sds)), table=table, identities=identities, arms=(arm, baseline),
+        parts=tuple(out),
+        unit=label or f"of {value}",
+        num_sizes=cells_n,
+        num_seeds=min(seeds),
+        num_trials=len(identities),
+        seed_sd=float(np.mean(sds)),
+        table=table,
+        identities=identities,
+        arms=(arm, baseline),
     )
 
 
 @estimator
 def probe_slope(
-    evidence: Evidence, arm: str, value: str = "value", axis: str = "width", probe: str | None = None,
-    where: Mapping[str, Any] | None = None, parts: Sequence[str] | None = None, steps: str = "last",
+    evidence: Evidence,
+    arm: str,
+    value: str = "value",
+    axis: str = "width",
+    probe: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    parts: Sequence[str] | None = None,
+    steps: str = "last",
 ) -> Estimate:
     """Slope of log2 probe value over log2 width (coordinate checks, growth of ranks): a part a layer if asked.
 

@@ -1,4 +1,4 @@
-"""Estimators of quality and cost: differences, ratios, compute at equal loss, identities."""
+"""Estimators of quality and cost: means, differences, ratios, and identities without sampling error."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from harness.analysis import compute_ratio as law
 from harness.analysis.comparison import Comparison, axes_of, cell_name, compare, evaluation, filtered
 from harness.analysis.estimate import Estimate, Evidence, Part, columns_needed, estimator
 from harness.analysis.means import combine, paired, pooled_sd, validation_error
-
-QUIET_SD = 0.005
-"""Below this sd of a paired difference (nats), and with five sizes, curvature would count as scatter in the
-shared power law: the law with a floor becomes the default."""
-LEAST_SIZES, LEAST_DECADES, LEAST_SIZES_DRIFT = 4, 1.0, 6
+from harness.analysis.verdicts import MOST_FLIPS
 
 
-def _by_cells(evidence: Evidence, c: Comparison, weights: Mapping[str, float] | None) -> tuple[np.ndarray, list[Any]]:
+def _by_cells(
+    evidence: Evidence, c: Comparison, weights: Mapping[str, float] | None
+) -> tuple[np.ndarray, list[Any]]:
     if weights is None:
         return np.full(len(c.cells), 1 / len(c.cells)), []
     missing = [cell.name for cell in c.cells if cell.name not in weights]
@@ -35,7 +31,9 @@ def _block_error(evidence: Evidence, c: Comparison, arm: str, baseline: str, met
     blocks = [x for x in evidence.trials.columns if x.startswith(f"{metric}_block_")]
     if len(blocks) < 4:
         return 0.0
-    rows = evidence.trials[evidence.trials["identity"].isin(c.identities) & (evidence.trials["status"] == "completed")]
+    rows = evidence.trials[
+        evidence.trials["identity"].isin(c.identities) & (evidence.trials["status"] == "completed")
+    ]
     errors = []
     for _, cell in rows.groupby(axes, sort=False) if axes else [((), rows)]:
         a, b = (cell[cell["arm"] == x][blocks].mean() for x in (arm, baseline))
@@ -46,14 +44,25 @@ def _block_error(evidence: Evidence, c: Comparison, arm: str, baseline: str, met
 
 
 def _difference(
-    evidence: Evidence, arm: str, baseline: str, metric: str, by: Sequence[str] | None,
-    where: Mapping[str, Any] | None, weights: Mapping[str, float] | None, across_sizes: bool, extra_error: float,
-    unit: str, log: bool,
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    metric: str,
+    by: Sequence[str] | None,
+    where: Mapping[str, Any] | None,
+    weights: Mapping[str, float] | None,
+    across_sizes: bool,
+    extra_error: float,
+    unit: str,
+    log: bool,
+    test: str = "t",
 ) -> Estimate:
     axes = axes_of(evidence.trials, by)
     c = compare(evidence, arm, baseline, metric, by, where, log=log)
     w, notes = _by_cells(evidence, c, weights)
-    shared = extra_error if log else float(np.hypot(extra_error, _block_error(evidence, c, arm, baseline, metric, axes)))
+    shared = (
+        extra_error if log else float(np.hypot(extra_error, _block_error(evidence, c, arm, baseline, metric, axes)))
+    )
     if across_sizes:
         if len(c.cells) < 2:
             raise evidence.refuse("one cell says nothing across sizes", "run more sizes or drop across_sizes")
@@ -67,7 +76,8 @@ def _difference(
         )
     if se == 0:
         raise evidence.refuse(
-            f"all differences of {metric!r} between {arm!r} and {baseline!r} are equal: there is no noise to judge by",
+            f"all differences of {metric!r} between {arm!r} and {baseline!r} are equal: "
+            "there is no noise to judge by",
             "check that seeds change the trials, or state the claim as an identity",
         )
     if shared:
@@ -75,34 +85,88 @@ def _difference(
     sd_unpaired = np.sqrt(np.mean([u.var(ddof=1) + v.var(ddof=1) for u, v in c.common.values()]))
     notes.append(f"sd of a difference {pooled_sd(c.cells):.2g} paired, {sd_unpaired:.2g} unpaired")
     table = [
-        {"cell": x.name, arm: float(np.mean(c.common[k][0])), baseline: float(np.mean(c.common[k][1])),
-         "difference": x.mean, "sd": x.sd, "n": x.n}
+        {
+            "cell": x.name,
+            arm: float(np.mean(c.common[k][0])),
+            baseline: float(np.mean(c.common[k][1])),
+            "difference": x.mean,
+            "sd": x.sd,
+            "n": x.n,
+        }
         for x, k in zip(c.cells, c.keys, strict=True)
     ]
+    pairs = _pairs(evidence, c) if test == "sign_flip" else None
     return Estimate(
-        parts=(Part(value=float(value), se=float(se), df=float(df)),), unit=unit, log=log, num_sizes=len(c.cells),
-        num_seeds=c.num_seeds, num_trials=c.num_trials, seed_sd=pooled_sd(c.cells), table=table,
-        notes=c.notes + notes, identities=c.identities, arms=(arm, baseline),
+        parts=(Part(value=float(value), se=float(se), df=float(df), pairs=pairs),),
+        unit=unit,
+        log=log,
+        num_sizes=len(c.cells),
+        num_seeds=c.num_seeds,
+        num_trials=c.num_trials,
+        seed_sd=pooled_sd(c.cells),
+        table=table,
+        notes=c.notes + notes,
+        identities=c.identities,
+        arms=(arm, baseline),
     )
+
+
+def _pairs(evidence: Evidence, c: Comparison) -> tuple[float, ...]:
+    """All paired differences, for an exact sign-flip test."""
+    if any(len(u) != len(v) for u, v in c.common.values()) or any("share no seed" in n for n in c.notes):
+        raise evidence.refuse(
+            "a sign-flip test needs pairs", "use the t test, or run both arms with the same seeds"
+        )
+    out = tuple(float(x) for u, v in c.common.values() for x in u - v)
+    if not 6 <= len(out) <= MOST_FLIPS:
+        raise evidence.refuse(
+            f"a sign-flip test of {len(out)} pairs "
+            + ("cannot reach 5 %" if len(out) < 6 else "is not enumerated"),
+            f"use the t test, or 6 to {MOST_FLIPS} pairs",
+        )
+    return out
 
 
 @estimator
 def mean_difference(
-    evidence: Evidence, arm: str, baseline: str, metric: str = "test_loss", by: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None, weights: Mapping[str, float] | None = None, across_sizes: bool = False,
-    validation_error: float = 0.0, unit: str = "nats",
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    metric: str = "test_loss",
+    by: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] | None = None,
+    across_sizes: bool = False,
+    validation_error: float = 0.0,
+    unit: str = "nats",
+    test: str = "t",
 ) -> Estimate:
     """Mean over cells of arm minus baseline, paired by seed, Welch-Satterthwaite interval.
 
-    ``across_sizes``: t over cell means instead, for statements about sizes like these.
+    ``across_sizes``: t over cell means instead, for statements about sizes like these. ``test``: t, or
+    sign_flip for exact p values from 6-20 pairs (the interval stays a t interval).
     """
-    return _difference(evidence, arm, baseline, metric, by, where, weights, across_sizes, validation_error, unit, False)
+    if test not in ("t", "sign_flip"):
+        raise evidence.refuse(f"test {test!r} is not known", "choose t or sign_flip")
+    if test == "sign_flip" and (across_sizes or weights or validation_error):
+        raise evidence.refuse(
+            "a sign-flip test weighs all pairs alike", "drop across_sizes, weights and validation_error"
+        )
+    return _difference(
+        evidence, arm, baseline, metric, by, where, weights, across_sizes, validation_error, unit, False, test
+    )
 
 
 @estimator
 def mean_ratio(
-    evidence: Evidence, arm: str, baseline: str, metric: str, by: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None, weights: Mapping[str, float] | None = None, across_sizes: bool = False,
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    metric: str,
+    by: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] | None = None,
+    across_sizes: bool = False,
     unit: str = "ratio",
 ) -> Estimate:
     """Geometric mean over cells of arm / baseline for a positive metric, paired by seed."""
@@ -111,8 +175,13 @@ def mean_ratio(
 
 @estimator
 def mean_value(
-    evidence: Evidence, arm: str, metric: str, by: Sequence[str] | None = None, where: Mapping[str, Any] | None = None,
-    unit: str = "", relative_to: float | None = None,
+    evidence: Evidence,
+    arm: str,
+    metric: str,
+    by: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    unit: str = "",
+    relative_to: float | None = None,
 ) -> Estimate:
     """Mean over cells of one arm's metric; ``relative_to`` gives the relative deviation from a target."""
     axes = axes_of(evidence.trials, by)
@@ -126,120 +195,16 @@ def mean_value(
     if se == 0:
         raise evidence.refuse(f"{metric!r} of {arm!r} is identical in all seeds", "state the claim as an identity")
     return Estimate(
-        parts=(Part(value=float(value), se=float(se), df=float(df)),), unit=unit, num_sizes=len(cells),
-        num_seeds=min(c.n for c in cells), num_trials=sum(c.n for c in cells), seed_sd=pooled_sd(cells), notes=notes,
+        parts=(Part(value=float(value), se=float(se), df=float(df)),),
+        unit=unit,
+        num_sizes=len(cells),
+        num_seeds=min(c.n for c in cells),
+        num_trials=sum(c.n for c in cells),
+        seed_sd=pooled_sd(cells),
+        notes=notes,
         table=[{"cell": c.name, metric: c.mean * scale + shift, "sd": c.sd * scale, "n": c.n} for c in cells],
-        identities=[i for s in seeds.values() for i in s.identities], arms=(arm,),
-    )
-
-
-def _scaling(
-    evidence: Evidence, arm: str, baseline: str, metric: str, compute: str, size: str | None,
-    where: Mapping[str, Any] | None, least: int,
-) -> tuple[Comparison, np.ndarray, np.ndarray]:
-    """The comparison with ln C and mean loss, each (2, J), sizes in ascending compute."""
-    columns_needed(evidence, evidence.trials, [compute], "trials")
-    c = compare(evidence, arm, baseline, metric, None if size is None else [size], where, extra=[compute], least=1)
-    cost = np.array([[s[k].mean.get(compute, np.nan) for k in c.keys] for s in (c.arm, c.baseline)])
-    if not np.isfinite(cost).all() or (cost <= 0).any():
-        raise evidence.refuse(f"{compute!r} is missing or not positive in some size", "name a column of FLOPs")
-    order = np.argsort(cost[1])
-    c.keys = [c.keys[i] for i in order]
-    logs = np.log(cost[:, order])
-    loss = np.array([[np.mean(c.common[k][i]) for k in c.keys] for i in (0, 1)])
-    decades = (logs[1, -1] - logs[1, 0]) / np.log(10)
-    if len(c.keys) < least or decades < LEAST_DECADES:
-        raise evidence.refuse(
-            f"{len(c.keys)} sizes over {decades:.2f} decades of compute"
-            + (f" ({'; '.join(c.notes)})" if c.notes else ""),
-            f"run at least {least} sizes over at least {LEAST_DECADES:g} decade",
-        )
-    return c, logs, loss
-
-
-@estimator
-def compute_ratio(
-    evidence: Evidence, arm: str, baseline: str, metric: str = "test_loss", compute: str = "flops",
-    size: str | None = None, where: Mapping[str, Any] | None = None, form: str = "auto",
-) -> Estimate:
-    """Compute that arm needs over compute that baseline needs, at equal loss, on the measured sizes.
-
-    ``form``: shared_power_law, shared_law_with_floor, fit_free, or auto (the power law; with a floor where the
-    sd of a paired difference is below .005 nats and there are five sizes). All three are in ``forms``.
-    """
-    if form != "auto" and form not in law.FORMS:
-        raise evidence.refuse(f"form {form!r} is not known", f"choose from auto, {', '.join(law.FORMS)}")
-    c, logs, loss = _scaling(evidence, arm, baseline, metric, compute, size, where, LEAST_SIZES)
-    pairs = [u - v for u, v in c.common.values() if len(u) == len(v) and len(u) > 1]
-    sd = float(np.sqrt(np.mean([d.var(ddof=1) for d in pairs]))) if pairs else float("nan")
-    if form == "auto":
-        form = "shared_law_with_floor" if sd < QUIET_SD and len(c.keys) >= 5 else "shared_power_law"
-    parts, rows = {}, []
-    for name, function in law.FORMS.items():
-        value, se, df = law.jackknife(function, logs, loss)
-        if np.isfinite(value) and np.isfinite(se) and se > 0:
-            parts[name] = Part(value=float(value), se=float(se), df=df, label=name)
-        rows.append(_form_row(name, parts.get(name), name == form))
-    if form not in parts:
-        low, high = law.common_range(logs, loss)
-        raise evidence.refuse(
-            f"{form} has no answer: the losses of {arm!r} and {baseline!r} "
-            + ("share no range" if low >= high else "do not fall with compute in every subset of the sizes"),
-            "run sizes whose losses overlap and fall",
-        )
-    g = float(law.exponent(logs, loss))
-    table = [
-        {"cell": cell_name(k), "compute": float(np.exp(logs[1, i])), arm: loss[0, i], baseline: loss[1, i],
-         "difference": loss[0, i] - loss[1, i], "n": min(map(len, c.common[k]))}
-        for i, k in enumerate(c.keys)
-    ]
-    notes = [*c.notes, f"{form}; exponent of the arms' mean loss {g:.3f}"]
-    if len(parts) < len(law.FORMS):
-        notes.append(f"no answer from: {', '.join(sorted(set(law.FORMS) - set(parts)))}")
-    return Estimate(
-        parts=(parts[form],), unit="ratio of compute", log=True, num_sizes=len(c.keys), num_seeds=c.num_seeds,
-        num_trials=c.num_trials, seed_sd=None if np.isnan(sd) else sd, estimators_agree=_agree(list(parts.values()), parts[form]),
-        table=table, forms=rows, notes=notes, identities=c.identities, arms=(arm, baseline),
-    )
-
-
-def _form_row(name: str, part: Part | None, used: bool) -> dict[str, Any]:
-    if part is None:
-        return {"form": name, "ratio": None, "low": None, "high": None, "used": used}
-    half = stats.t.ppf(0.975, part.df) * part.se
-    return {"form": name, "ratio": float(np.exp(part.value)), "low": float(np.exp(part.value - half)),
-            "high": float(np.exp(part.value + half)), "used": used}
-
-
-def _agree(parts: list[Part], chosen: Part) -> bool:
-    """Every form's point on the chosen one's side of 1, and inside its interval or containing its point."""
-    half = {p.label: stats.t.ppf(0.975, p.df) * p.se for p in parts}
-    return all(
-        np.sign(p.value) == np.sign(chosen.value)
-        or (abs(p.value) <= half[p.label] and abs(chosen.value) <= half[chosen.label])
-        for p in parts
-    ) and all(abs(p.value - chosen.value) <= max(half[p.label], half[chosen.label]) for p in parts)
-
-
-@estimator
-def ratio_drift(
-    evidence: Evidence, arm: str, baseline: str, metric: str = "test_loss", compute: str = "flops",
-    size: str | None = None, where: Mapping[str, Any] | None = None,
-) -> Estimate:
-    """Change of the ln compute ratio per decade of compute: above 0, the advantage shrinks with scale.
-
-    Shared floor, free exponents: separate power laws invent a drift.
-    """
-    c, logs, loss = _scaling(evidence, arm, baseline, metric, compute, size, where, LEAST_SIZES_DRIFT)
-    value, se, df = law.jackknife(law.drift_per_decade, logs, loss)
-    if not (np.isfinite(value) and np.isfinite(se) and se > 0):
-        raise evidence.refuse("the fit with a floor has no answer for some subset of the sizes", "run more sizes or seeds")
-    return Estimate(
-        parts=(Part(value=float(value), se=float(se), df=df),), unit="ln ratio per decade of compute",
-        num_sizes=len(c.keys), num_seeds=c.num_seeds, num_trials=c.num_trials, notes=c.notes, identities=c.identities,
-        table=[{"cell": cell_name(k), "compute": float(np.exp(logs[1, i])), arm: loss[0, i], baseline: loss[1, i]}
-               for i, k in enumerate(c.keys)],
-        arms=(arm, baseline),
+        identities=[i for s in seeds.values() for i in s.identities],
+        arms=(arm,),
     )
 
 
@@ -247,7 +212,9 @@ def _quotient(evidence: Evidence, rows: pd.DataFrame, what: Any) -> np.ndarray:
     """A column, a number, or [numerator, denominator] of columns and numbers, row by row."""
     if isinstance(what, (list, tuple)):
         if len(what) != 2:
-            raise evidence.refuse(f"{list(what)!r} is no quotient", "give a column, a number or [numerator, denominator]")
+            raise evidence.refuse(
+                f"{list(what)!r} is no quotient", "give a column, a number or [numerator, denominator]"
+            )
         return _quotient(evidence, rows, what[0]) / _quotient(evidence, rows, what[1])
     if isinstance(what, (int, float)):
         return np.full(len(rows), float(what))
@@ -257,7 +224,12 @@ def _quotient(evidence: Evidence, rows: pd.DataFrame, what: Any) -> np.ndarray:
 
 @estimator
 def identity_bound(
-    evidence: Evidence, arm: str, value: Any, bound: Any, factor: float = 1.0, by: Sequence[str] | None = None,
+    evidence: Evidence,
+    arm: str,
+    value: Any,
+    bound: Any,
+    factor: float = 1.0,
+    by: Sequence[str] | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Largest value / (factor x bound) over an arm's trials: at most 1 where the bound holds. No sampling error.
@@ -277,22 +249,33 @@ def identity_bound(
     names = [cell_name(k) for k in rows[axes].itertuples(index=False, name=None)] if axes else [arm] * len(rows)
     table = pd.DataFrame({"cell": names, "value": v, "bound": b, "share": share}).drop_duplicates("cell")
     return Estimate(
-        parts=(Part(value=float(share.max()), se=0.0, df=np.inf),), unit="share of the bound", exact=True,
-        num_sizes=len(table), num_seeds=1, num_trials=len(rows), table=table.to_dict("records"),
-        identities=rows["identity"].astype(str).tolist() if "identity" in rows.columns else [], arms=(arm,),
+        parts=(Part(value=float(share.max()), se=0.0, df=np.inf),),
+        unit="share of the bound",
+        exact=True,
+        num_sizes=len(table),
+        num_seeds=1,
+        num_trials=len(rows),
+        table=[{str(k): v for k, v in row.items()} for row in table.to_dict("records")],
+        identities=rows["identity"].astype(str).tolist() if "identity" in rows.columns else [],
+        arms=(arm,),
     )
 
 
 @estimator
 def identity_difference(
-    evidence: Evidence, arm: str, baseline: str, metric: str, by: Sequence[str] | None = None,
+    evidence: Evidence,
+    arm: str,
+    baseline: str,
+    metric: str,
+    by: Sequence[str] | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Largest absolute difference of a metric between two arms over common cells and seeds. No sampling error."""
     axes = axes_of(evidence.trials, by)
     a, notes = evaluation(evidence, arm, metric, axes, where)
     b, _ = evaluation(evidence, baseline, metric, axes, where)
-    rows, count = [], 0
+    rows: list[dict[str, Any]] = []
+    count = 0
     for key in [k for k in a if k in b]:
         shared = a[key].values.index.intersection(b[key].values.index)
         if len(shared):
@@ -302,7 +285,14 @@ def identity_difference(
     if not rows:
         raise evidence.refuse(f"{arm!r} and {baseline!r} share no cell and seed", "run both with the same seeds")
     return Estimate(
-        parts=(Part(value=max(r["difference"] for r in rows), se=0.0, df=np.inf),), unit=f"of {metric}", exact=True,
-        num_sizes=len(rows), num_seeds=min(r["n"] for r in rows), num_trials=count, table=rows, notes=notes,
-        identities=[i for s in (a, b) for x in s.values() for i in x.identities], arms=(arm, baseline),
+        parts=(Part(value=max(r["difference"] for r in rows), se=0.0, df=np.inf),),
+        unit=f"of {metric}",
+        exact=True,
+        num_sizes=len(rows),
+        num_seeds=min(r["n"] for r in rows),
+        num_trials=count,
+        table=rows,
+        notes=notes,
+        identities=[i for s in (a, b) for x in s.values() for i in x.identities],
+        arms=(arm, baseline),
     )

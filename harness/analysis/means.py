@@ -48,12 +48,21 @@ def unpaired(name: str, arm: ArrayLike, baseline: ArrayLike) -> Cell:
     va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     total = va + vb
     df = total**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)) if total > 0 else min(len(a), len(b)) - 1.0
-    return Cell(name=name, mean=float(a.mean() - b.mean()), variance=float(total), df=float(df),
-                n=min(len(a), len(b)), sd=float(np.sqrt(a.var(ddof=1) + b.var(ddof=1))))
+    return Cell(
+        name=name,
+        mean=float(a.mean() - b.mean()),
+        variance=float(total),
+        df=float(df),
+        n=min(len(a), len(b)),
+        sd=float(np.sqrt(a.var(ddof=1) + b.var(ddof=1))),
+    )
 
 
 def combine(
-    means: ArrayLike, variances: ArrayLike, dfs: ArrayLike, weights: ArrayLike | None = None,
+    means: ArrayLike,
+    variances: ArrayLike,
+    dfs: ArrayLike,
+    weights: ArrayLike | None = None,
     validation_error: ArrayLike = 0.0,
 ) -> tuple[Any, Any, Any]:
     """Weighted mean over cells with its standard error and Welch-Satterthwaite degrees of freedom.

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
 from harness.analysis import verdicts
 from harness.analysis.comparison import axes_of
 from harness.analysis.compute_ratio import FORMS
@@ -17,7 +19,9 @@ SCALING = ("compute_ratio",)
 """Estimators with several forms."""
 
 
-def universes(evidence: Evidence, specification: Mapping[str, Any]) -> Iterator[tuple[str, Evidence, dict[str, Any]]]:
+def universes(
+    evidence: Evidence, specification: Mapping[str, Any]
+) -> Iterator[tuple[str, Evidence, dict[str, Any]]]:
     """(choice in words, evidence, estimator) for every reasonable alternative."""
     if specification["name"] in SCALING:
         for form in FORMS:
@@ -36,11 +40,15 @@ def universes(evidence: Evidence, specification: Mapping[str, Any]) -> Iterator[
 
 
 def _without(evidence: Evidence, column: str, value: Any) -> Evidence:
-    frames = {
-        name: frame[frame[column] != value] if frame is not None and column in frame.columns else frame
-        for name, frame in (("trials", evidence.trials), ("probes", evidence.probes), ("curves", evidence.curves))
-    }
-    return replace(evidence, trials=frames["trials"], probes=frames["probes"], curves=frames["curves"])
+    def cut(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame[column] != value] if column in frame.columns else frame
+
+    return replace(
+        evidence,
+        trials=cut(evidence.trials),
+        probes=None if evidence.probes is None else cut(evidence.probes),
+        curves=None if evidence.curves is None else cut(evidence.curves),
+    )
 
 
 def dissent(evidence: Evidence, specification: Mapping[str, Any], region: Region, holds: bool) -> str:

@@ -59,8 +59,13 @@ def select(log2_lr: Sequence[float], loss: Sequence[float], *, noise_sd: float) 
     argmin = float(x[best])
     if best in (0, len(x) - 1):
         edge: Literal["low", "high"] = "low" if best == 0 else "high"
-        return Selection(log2_lr=argmin, at_edge=edge, regret=None, argmin=argmin,
-                         reason=f"best point lies on the {edge} edge of the range")
+        return Selection(
+            log2_lr=argmin,
+            at_edge=edge,
+            regret=None,
+            argmin=argmin,
+            reason=f"best point lies on the {edge} edge of the range",
+        )
     reach = 1 if noise_sd < QUIET_SD else 2
     low = high = best
     while low > 0 and best - low < reach and finite[low - 1]:
@@ -68,12 +73,22 @@ def select(log2_lr: Sequence[float], loss: Sequence[float], *, noise_sd: float) 
     while high < len(x) - 1 and high - best < reach and finite[high + 1]:
         high += 1
     if high - low < 2:
-        return Selection(log2_lr=argmin, at_edge=None, regret=None, argmin=argmin,
-                         reason="fewer than three finite neighbouring points: best point taken")
-    c, b, a = np.polynomial.polynomial.polyfit(x[low : high + 1] - argmin, y[low : high + 1], 2)
+        return Selection(
+            log2_lr=argmin,
+            at_edge=None,
+            regret=None,
+            argmin=argmin,
+            reason="fewer than three finite neighbouring points: best point taken",
+        )
+    _, b, a = np.polynomial.polynomial.polyfit(x[low : high + 1] - argmin, y[low : high + 1], 2)
     if a <= 0:
-        return Selection(log2_lr=argmin, at_edge=None, regret=None, argmin=argmin,
-                         reason="no minimum in the fitted quadratic: best point taken")
+        return Selection(
+            log2_lr=argmin,
+            at_edge=None,
+            regret=None,
+            argmin=argmin,
+            reason="no minimum in the fitted quadratic: best point taken",
+        )
     vertex = -b / (2 * a)
     lower = 0.0 if not finite[best - 1] else -CLIP_OCTAVES
     upper = 0.0 if not finite[best + 1] else CLIP_OCTAVES
@@ -82,5 +97,6 @@ def select(log2_lr: Sequence[float], loss: Sequence[float], *, noise_sd: float) 
     if shift != vertex:
         kept = "kept off its diverged neighbour" if lower == 0 or upper == 0 else "kept within half an octave"
         reason += f", {kept}"
-    return Selection(log2_lr=argmin + shift, at_edge=None, regret=float(a * (shift - vertex) ** 2), argmin=argmin,
-                     reason=reason)
+    return Selection(
+        log2_lr=argmin + shift, at_edge=None, regret=float(a * (shift - vertex) ** 2), argmin=argmin, reason=reason
+    )

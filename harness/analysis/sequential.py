@@ -19,7 +19,9 @@ LOOKS: dict[int, float] = {3: 0.010, 5: 0.015, 10: 0.025}
 def alpha_of(look: int) -> float:
     """The alpha of a look. Raises ClaimError for a number of seeds that is no look."""
     if look not in LOOKS:
-        raise ClaimError(f"{look} seeds is no look; looks are at {', '.join(map(str, LOOKS))} seeds, and stopping is only there")
+        raise ClaimError(
+            f"{look} seeds is no look; looks are at {', '.join(map(str, LOOKS))} seeds, and stopping is only there"
+        )
     return LOOKS[look]
 
 
@@ -52,5 +54,7 @@ class Stein:
 def stein(sd: float, df: float, half_width: float, first: int) -> Stein:
     """n = ceil((t(.975, df) sd / h)^2) pairs, at least the ``first`` that gave sd and df."""
     if not (sd > 0 and half_width > 0 and df >= 1):
-        raise ClaimError(f"Stein's rule needs sd > 0, half_width > 0 and df >= 1; got {sd:g}, {half_width:g}, {df:g}")
+        raise ClaimError(
+            f"Stein's rule needs sd > 0, half_width > 0 and df >= 1; got {sd:g}, {half_width:g}, {df:g}"
+        )
     return Stein(pairs=max(first, math.ceil((float(stats.t.ppf(0.975, df)) * sd / half_width) ** 2)), sd=sd, df=df)

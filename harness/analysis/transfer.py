@@ -112,8 +112,9 @@ def slopes(optima: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, Line]
     for arm, (slope, sxx, _, _) in fits.items():
         group = tuple(members) if arm in members else (arm,)
         s, df = pool(group)
-        out[arm] = Line(slope=slope, se=s / np.sqrt(sxx), df=df, scatter=s, own_scatter=pool([arm])[0],
-                        pooled_arms=group)
+        out[arm] = Line(
+            slope=slope, se=s / np.sqrt(sxx), df=df, scatter=s, own_scatter=pool([arm])[0], pooled_arms=group
+        )
     return out
 
 
@@ -138,11 +139,13 @@ def at_learning_rate(log2_lr: ArrayLike, losses: ArrayLike, wanted: float) -> Ar
         return None
     near = np.sort(np.argsort(np.abs(x - wanted), kind="stable")[:3])
     a, b, c = x[near]
-    w = np.array([
-        (wanted - b) * (wanted - c) / ((a - b) * (a - c)),
-        (wanted - a) * (wanted - c) / ((b - a) * (b - c)),
-        (wanted - a) * (wanted - b) / ((c - a) * (c - b)),
-    ])
+    w = np.array(
+        [
+            (wanted - b) * (wanted - c) / ((a - b) * (a - c)),
+            (wanted - a) * (wanted - c) / ((b - a) * (b - c)),
+            (wanted - a) * (wanted - b) / ((c - a) * (c - b)),
+        ]
+    )
     return np.asarray(y[..., near] @ w)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy import optimize, stats
 
@@ -25,7 +26,7 @@ Outcome = Literal["holds", "fails", "unresolved"]
 
 
 class Region(BaseModel):
-    """Where the claim says that the number lies: ``{below: x}``, ``{above: x}``, ``{within: [a, b]}`` or ``{all: region}``."""
+    """Where the number lies if the claim is right: below, above, within, or all (of one of these)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -54,12 +55,18 @@ class Region(BaseModel):
     def bounds(self, log: bool = False) -> tuple[float, float]:
         """(lower, upper) of one part's region on the estimate's scale."""
         r = self.simple
-        low, high = r.within or (r.above if r.above is not None else -np.inf, r.below if r.below is not None else np.inf)
+        low, high = r.within or (
+            r.above if r.above is not None else -np.inf,
+            r.below if r.below is not None else np.inf,
+        )
         if not log:
             return float(low), float(high)
-        if r.within is not None and low <= 0 or r.above is not None and low <= 0 or high <= 0:
+        if (r.within is not None and low <= 0) or (r.above is not None and low <= 0) or high <= 0:
             raise ValueError(f"a ratio's region needs positive bounds, got {r.text()}")
-        return (float(np.log(low)) if np.isfinite(low) else -np.inf, float(np.log(high)) if np.isfinite(high) else np.inf)
+        return (
+            float(np.log(low)) if np.isfinite(low) else -np.inf,
+            float(np.log(high)) if np.isfinite(high) else np.inf,
+        )
 
     def text(self) -> str:
         """The region in words."""
@@ -78,11 +85,30 @@ def part_p(part: Part, low: float, high: float) -> tuple[float, float]:
     if part.se == 0:
         inside = low <= part.value <= high
         return (0.0, 1.0) if inside else (1.0, 0.0)
+    if part.pairs is not None:
+        above_low = sign_flip_p(np.asarray(part.pairs) - low) if np.isfinite(low) else 0.0
+        below_high = sign_flip_p(high - np.asarray(part.pairs)) if np.isfinite(high) else 0.0
+        fail_low = sign_flip_p(low - np.asarray(part.pairs)) if np.isfinite(low) else 1.0
+        fail_high = sign_flip_p(np.asarray(part.pairs) - high) if np.isfinite(high) else 1.0
+        return max(above_low, below_high), min(fail_low, fail_high)
     above_low = stats.t.sf((part.value - low) / part.se, part.df) if np.isfinite(low) else 0.0
     below_high = stats.t.cdf((part.value - high) / part.se, part.df) if np.isfinite(high) else 0.0
     hold = max(above_low, below_high)
     fail = min(1 - above_low if np.isfinite(low) else 1.0, 1 - below_high if np.isfinite(high) else 1.0)
     return float(hold), float(fail)
+
+
+MOST_FLIPS = 20
+"""Pairs up to which all sign patterns are enumerated."""
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Exact one-sided p that the mean is above 0 under symmetry: the share of sign patterns at least as large."""
+    d = np.asarray(differences, dtype=float)
+    sums = np.zeros(1)
+    for x in d:
+        sums = np.concatenate([sums + x, sums - x])
+    return float((sums >= d.sum() - 1e-12 * np.abs(d).sum()).mean())
 
 
 def p_values(estimate: Estimate, region: Region) -> tuple[float, float]:
@@ -151,7 +177,10 @@ def equivalence_factor(df: float, level: float = LEVEL, power: float = POWER) ->
 
 def sd_range(df: float, level: float = LEVEL) -> tuple[float, float]:
     """Factors between which the true sd lies, given the measured one (chi-square)."""
-    return (float(np.sqrt(df / stats.chi2.ppf(1 - level / 2, df))), float(np.sqrt(df / stats.chi2.ppf(level / 2, df))))
+    return (
+        float(np.sqrt(df / stats.chi2.ppf(1 - level / 2, df))),
+        float(np.sqrt(df / stats.chi2.ppf(level / 2, df))),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +208,11 @@ def detectable(se: float, df: float, region: Region, log: bool, unit: str, tests
     r = region.simple
     if r.within is not None:
         shown = f"within {np.exp(margin):.2g}x" if log else f"a margin of {margin:.2g} {unit}".rstrip()
-        span = f"{np.exp(low * margin):.2g}-{np.exp(high * margin):.2g}x" if log else f"{low * margin:.2g}-{high * margin:.2g}"
+        span = (
+            f"{np.exp(low * margin):.2g}-{np.exp(high * margin):.2g}x"
+            if log
+            else f"{low * margin:.2g}-{high * margin:.2g}"
+        )
     else:
         down = r.below is not None
         bound = region.bounds(log)[1 if down else 0]

@@ -8,7 +8,11 @@ import re
 import pandas as pd
 
 BANNED = (
-    r"prove[sdn]?", r"confirm(s|ed)?", r"significant(ly)?", r"no difference", r"matches the paper",
+    r"prove[sdn]?",
+    r"confirm(s|ed)?",
+    r"significant(ly)?",
+    r"no difference",
+    r"matches the paper",
 )
 """A verdict is evidence at a scale, never a proof; 'no difference' is 'within a margin' or 'unresolved'."""
 
@@ -48,7 +52,9 @@ def number(value: float, se: float) -> str:
     return f"{value:.{digits_of(se)}f}"
 
 
-def interval_text(value: float, interval: tuple[float, float] | None, se: float, unit: str, level: float = 0.95) -> str:
+def interval_text(
+    value: float, interval: tuple[float, float] | None, se: float, unit: str, level: float = 0.95
+) -> str:
     """``0.78 [0.65, 0.93] ratio of compute``; other levels are named."""
     text = number(value, se)
     if interval is not None:
@@ -65,13 +71,26 @@ def larger(factor: float | None) -> str:
 
 
 def sentence(
-    *, says: str, word: str, parameters: str, corpus: str, sizes: int, seeds: int, exact: bool, estimate: str,
-    published: float | None, scale: str, factor: float | None, could_see: str,
+    *,
+    says: str,
+    word: str,
+    parameters: str,
+    corpus: str,
+    sizes: int,
+    seeds: int,
+    exact: bool,
+    estimate: str,
+    published: float | None,
+    scale: str,
+    factor: float | None,
+    could_see: str,
 ) -> str:
-    """"<claim>: <word> (<N> parameters, <corpus>, <J> sizes x <n> fresh seeds): <estimate>; published ... larger."."""
+    """The whole sentence of a verdict: claim, word, scale, corpus, sizes x seeds, estimate, published value."""
     place = [f"{parameters} parameters"] if parameters else []
     place += [corpus] if corpus else []
-    place.append(f"{sizes} size{'s' * (sizes != 1)}" + ("" if exact else f" x {seeds} fresh seed{'s' * (seeds != 1)}"))
+    place.append(
+        f"{sizes} size{'s' * (sizes != 1)}" + ("" if exact else f" x {seeds} fresh seed{'s' * (seeds != 1)}")
+    )
     text = f"{says.rstrip('.')}: {word} ({', '.join(place)}): {estimate}"
     if published is not None:
         text += f"; published {published:g}"

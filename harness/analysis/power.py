@@ -35,7 +35,7 @@ BY_SEED = (
 )
 
 PLANNING_SD = 0.035
-"""Sd of a paired difference (nats per byte) where no noise table is at hand: prototypes at d 24-48 gave .032-.048."""
+"""Sd of a paired difference (nats per byte) without a noise table: prototypes at d 24-48 gave .032-.048."""
 PLANNING_MISFIT = 0.02
 """Sd of what a size adds to the arms' difference (grid error, shape), nats per byte."""
 PLANNING_EXPONENT = 0.12
@@ -116,21 +116,22 @@ def check_claim(claim: Claim, facts: SuiteFacts) -> None:
     seeds = min((facts.seeds[a] for a in arms), default=1)
     if sizes < LEAST_SIZES.get(name, 1):
         raise ClaimError(
-            f"claim {claim.id!r}: {name} needs {LEAST_SIZES[name]} sizes, {sizes} are planned; add sizes or make it descriptive"
+            f"claim {claim.id!r}: {name} needs {LEAST_SIZES[name]} sizes, {sizes} are planned; "
+                "add sizes or make it descriptive"
         )
     level = verdicts.LEVEL / max(facts.num_confirmatory, 1)
     if claim.estimator.get("test") == "sign_flip":
         smallest = 2.0 ** (1 - sizes * seeds)
         if smallest > level:
             raise ClaimError(
-                f"claim {claim.id!r}: a sign-flip test of {sizes * seeds} pairs cannot go below p = {smallest:.2g}, its Holm "
-                f"level is {level:.2g}; plan {int(np.ceil(1 - np.log2(level)))} pairs or use the t test"
+                f"claim {claim.id!r}: a sign-flip test of {sizes * seeds} pairs cannot go below "
+                f"p = {smallest:.2g}, its Holm level is {level:.2g}; plan {int(np.ceil(1 - np.log2(level)))} pairs or use the t test"
             )
     df = planned_df(claim, sizes, seeds, len(facts.swept_arms) or 1)
     if df < 1:
         raise ClaimError(
-            f"claim {claim.id!r}: {name} over {sizes} sizes x {seeds} seeds has {df:g} degrees of freedom and no interval; "
-            "plan at least two seeds (three sizes for a slope)"
+            f"claim {claim.id!r}: {name} over {sizes} sizes x {seeds} seeds has {df:g} degrees of freedom "
+            "and no interval; plan at least two seeds (three sizes for a slope)"
         )
 
 

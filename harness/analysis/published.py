@@ -7,9 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
-from scipy import stats
+from scipy import optimize, stats
 
 from harness.errors import ClaimError, unknown
 
@@ -77,6 +79,25 @@ def agreement(
     if low > tolerance or high < -tolerance:
         return "differs", (low, high)
     return "cannot tell", (low, high)
+
+
+def equivalent_tokens(tokens: ArrayLike, baseline: ArrayLike, arm: ArrayLike) -> NDArray[np.float64]:
+    """Tokens at which the baseline's law L = alpha D^-B + beta, fitted to all its points, reaches arm's losses.
+
+    The speed-up of arXiv 2509.02046 is this over the tokens that arm took; its law has three parameters,
+    four points and no interval. Raises ClaimError where the fit does not reach a loss.
+    """
+    d, y, wanted = (np.asarray(x, dtype=float) for x in (tokens, baseline, arm))
+    scale = float(np.exp(np.log(d).mean()))
+
+    def law(x: NDArray[np.float64], alpha: float, exponent: float, beta: float) -> NDArray[np.float64]:
+        return alpha * (x / scale) ** -exponent + beta
+
+    span = float(y.max() - y.min())
+    (alpha, exponent, beta), *_ = optimize.curve_fit(law, d, y, p0=(2 * span, 0.4, y.min() - span), maxfev=20000)
+    if (wanted <= beta).any():
+        raise ClaimError(f"a loss of {wanted.min():g} lies below the fitted floor {beta:g}: no amount of tokens reaches it")
+    return scale * ((wanted - beta) / alpha) ** (-1 / exponent)
 
 
 def folder() -> Path:

@@ -218,20 +218,14 @@ class _Lines(runner.Watcher):
             typer.secho(f"{record.status}: {label}: {record.reason.strip()[-400:]}", fg="red", err=True)
 
 
-def make_executor(name: str, suites: Sequence[Suite], workers: int | None) -> tuple[Any, int]:
+def make_executor(name: str, workers: int | None) -> tuple[Any, int]:
     """(executor, number of workers) by name."""
-    from harness.errors import unknown
+    from harness.executors import executor
 
-    if name == "inline":
-        from harness.executors.inline import InlineExecutor
-
-        return InlineExecutor(), 1
     if name == "local":
-        from harness.executors.local import LocalExecutor
-
-        local = LocalExecutor(workers=workers)
+        local = executor(name, workers=workers)
         return local, local.workers
-    raise unknown("executor", name, ("inline", "local"), "--executor")
+    return executor(name), 1
 
 
 def run_command(
@@ -248,7 +242,7 @@ def run_command(
 
     store = Store(results)
     kept = parse_only(only, suites[0]) if only else None
-    machine, count = make_executor(executor, suites, workers)
+    machine, count = make_executor(executor, workers)
     console = Console(stderr=True)
     mirror = None
     if track:

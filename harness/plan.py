@@ -179,15 +179,13 @@ class Planner:
             return Item(
                 planned,
                 "failed",
-                f"{record.status}: {record.reason.splitlines()[-1:] or ['']}"[:300],
+                f"{record.status}: {(record.reason.strip().splitlines() or [''])[-1][:300]}",
                 record,
                 flops,
             )
         for name, settings in planned.probes.items():
             table = record.probes.get(name)
-            if record.status == "completed" and (
-                table is None or table.about.get("settings", settings) != settings
-            ):
+            if record.status == "completed" and (table is None or not _has(table.about.get("settings", {}), settings)):
                 return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
         return Item(planned, "done", "", record, flops)
 
@@ -493,6 +491,11 @@ class _Expansion:
                         merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {})
                     )
                     self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")
+
+
+def _has(measured: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a probe ran with at least these settings; defaults are filled in on the measured side."""
+    return all(measured.get(k) == v for k, v in wanted.items())
 
 
 def key_of_cell(cell: Mapping[str, Any]) -> str:

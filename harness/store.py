@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.errors import StoreError
-from harness.record import Curve, Planned, Record, Table
+from harness.record import Curve, Planned, Record
 from harness.trial import digest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 REFERENCE_CURVE_POINTS = 40
 """Points kept of a curve in a committed reference."""
-REFERENCE_DIGITS = 7
+REFERENCE_DIGITS = 5
 """Significant digits of curves and probe values there; metrics keep all of theirs."""
 
 
@@ -220,9 +220,7 @@ class Store:
                     entry = json.loads(line)
                     out[entry["identity"], entry["code"], entry["for"]] = entry["reason"]
                 except (ValueError, KeyError):
-                    raise StoreError(
-                        f"{self.accepted_file}:{number}: not an entry of the accept log"
-                    ) from None
+                    raise StoreError(f"{self.accepted_file}:{number}: not an entry of the accept log") from None
         return out
 
     def remove(self, record: Record) -> None:
@@ -244,6 +242,7 @@ class Store:
             shared[key] = value
             return key
 
+        wanted = plan["suite"].get("probes", {})
         lines = []
         for row in rows:
             if row.record is None:
@@ -253,18 +252,23 @@ class Store:
             record["environment"] = share(record.get("environment", {}))
             record["fingerprint"] = share(record.get("fingerprint", {}))
             record["curves"] = {
-                name: {"steps": c.steps, "values": c.values}
-                for name, c in _thinned(row.record.curves).items()
+                name: {"steps": c.steps, "values": c.values} for name, c in _thinned(row.record.curves).items()
             }
-            record["probes"] = {n: t.model_dump(mode="json") for n, t in _rounded(row.record.probes).items()}
+            # Columns such as step, matrix and functional are the same in many trials: each is stored once.
+            record["probes"] = {
+                name: {
+                    "columns": {c: share([_short(r[i]) for r in t.rows]) for i, c in enumerate(t.columns)},
+                    "about": share(_short(t.about)),
+                }
+                for name, t in row.record.probes.items()
+                if name in wanted
+            }
             record["seconds"] = {k: round(v, 3) for k, v in row.record.seconds.items()}
             planned = row.planned.model_dump(mode="json", exclude_defaults=True)
             for key in ("suite", "profile", "probes"):
                 planned.pop(key, None)
             planned["trial"]["config"] = share(planned["trial"]["config"])
-            lines.append(
-                json.dumps({"planned": planned, "record": record}, allow_nan=False, separators=(",", ":"))
-            )
+            lines.append(json.dumps({"planned": planned, "record": record}, allow_nan=False, separators=(",", ":")))
         header = {"plan": {k: v for k, v in plan.items() if k != "rows"}, "shared": shared}
         text = "\n".join([json.dumps(header, allow_nan=False, separators=(",", ":")), *lines]) + "\n"
         path = self.reference_path(suite, name)
@@ -290,6 +294,13 @@ class Store:
                 record["trial"] = planned["trial"]
                 record["environment"] = shared[record["environment"]]
                 record["fingerprint"] = shared[record["fingerprint"]]
+                for name, table in record["probes"].items():
+                    columns = {c: shared[key] for c, key in table["columns"].items()}
+                    record["probes"][name] = {
+                        "columns": list(columns),
+                        "about": shared[table["about"]],
+                        "rows": [list(r) for r in zip(*columns.values(), strict=True)],
+                    }
                 planned.update(suite=plan["suite"]["name"], profile=plan["suite"]["profile"])
                 rows.append(Row(Planned.model_validate(planned), Record.model_validate(record)))
         except (ValueError, KeyError, IndexError) as error:
@@ -297,8 +308,13 @@ class Store:
         return plan, rows
 
 
-def _significant(value: Any) -> Any:
-    return float(f"{value:.{REFERENCE_DIGITS}g}") if isinstance(value, float) else value
+def _short(value: Any) -> Any:
+    """Floats at the reference's digits, all the way down."""
+    if isinstance(value, float):
+        return float(f"{value:.{REFERENCE_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {k: _short(v) for k, v in value.items()}
+    return [_short(v) for v in value] if isinstance(value, list) else value
 
 
 def _thinned(curves: Mapping[str, Curve]) -> dict[str, Curve]:
@@ -310,17 +326,8 @@ def _thinned(curves: Mapping[str, Curve]) -> dict[str, Curve]:
             if (n > REFERENCE_CURVE_POINTS)
             else range(n)
         )
-        out[name] = Curve(
-            steps=[curve.steps[i] for i in keep], values=[_significant(curve.values[i]) for i in keep]
-        )
+        out[name] = Curve(steps=[curve.steps[i] for i in keep], values=_short([curve.values[i] for i in keep]))
     return out
-
-
-def _rounded(tables: Mapping[str, Table]) -> dict[str, Table]:
-    return {
-        name: t.model_copy(update={"rows": [[_significant(v) for v in row] for row in t.rows]})
-        for name, t in tables.items()
-    }
 
 
 # --- the public view ---------------------------------------------------------------------------------------

@@ -21,7 +21,10 @@ class Mine:
 def clean(monkeypatch):
     monkeypatch.setattr(registry, "_plugins", {})
     monkeypatch.setattr(registry, "_broken", {})
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    yield
+    for key, cls in list(registry._registered.items()):
+        if cls.__module__.startswith("harness_plugin_"):
+            del registry._registered[key]
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_stored_plan_gives_rows_and_the_public_frame(store):
 
 def test_reference_round_trip_keeps_metrics_and_thins_curves(store):
     rows = [Row(planned(record(s)), record(s)) for s in range(20)]
-    plan = {"suite": {"name": "s", "profile": "cpu"}, "rows": []}
+    plan = {"suite": {"name": "s", "profile": "cpu", "probes": {"spectra": {}}}, "rows": []}
     path = store.write_reference("s", "cpu", plan, rows)
     _, back = store.read_reference("s", "cpu")
     assert [b.record.metrics for b in back] == [r.record.metrics for r in rows]
@@ -153,9 +153,10 @@ def test_reference_round_trip_keeps_metrics_and_thins_curves(store):
     assert len(curve.steps) == 40
     assert curve.steps[-1] == 499
     assert curve.values[-1] is None
-    assert curve.values[0] == 0.3333333
+    assert curve.values[0] == 0.33333
     assert back[0].record.fingerprint == {"m": "1"}
     assert back[0].record.identity == rows[0].record.identity
+    assert back[3].record.probes["spectra"].rows == [[0, 1.2346]]
     text = path.read_text()
     assert text.count('"python"') == 1
     path.write_text(text[:-30])

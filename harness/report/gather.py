@@ -84,18 +84,27 @@ def _current(plan: Mapping[str, Any]) -> Suite:
 
 
 def _evaluate(gathered: Gathered, profile: str) -> None:
-    from harness.analysis import claims as claims_module
+    from harness.analysis.claims import evaluate_claims, load_claims
 
     now = _current(gathered.plan)
     gathered.changed_claims = now.claims_hash != gathered.plan["claims_hash"]
     rows = [r for r in gathered.rows if r.record is not None]
     if not rows or not now.claims:
         return
-    parsed = claims_module.parse(now.claims, now.name, now.file)
-    results = claims_module.evaluate_claims(
-        parsed, trials_frame(rows), probes=probes_frame(rows), curves=curves_frame(rows), profile=profile,
+    results = evaluate_claims(
+        load_claims(now.claims, now.file),
+        trials_frame(rows),
+        probes=probes_frame(rows),
+        curves=curves_frame(rows),
+        profile=profile,
+        corpus=_corpus(gathered.plan["suite"]),
     )
     gathered.claims = [r.as_dict() for r in results]
+
+
+def _corpus(suite: Mapping[str, Any]) -> str:
+    data = suite["base"].get("data", {"name": "python_sources"})
+    return str(data.get("name") or Path(str(data.get("path", data.get("dataset", "")))).name).replace("_", " ")
 
 
 def provenance(gathered: Sequence[Gathered]) -> dict[str, Any]:
@@ -139,9 +148,8 @@ def scale_line(gathered: Gathered) -> str:
     axes = [a for a in suite.get("axes", {}) if a in evaluated]
     cells = len(evaluated[axes].drop_duplicates()) if axes else 1
     seeds = evaluated.groupby(["arm", *axes])["seed"].nunique() if not evaluated.empty else pd.Series([0])
-    corpus = suite["base"].get("data", {}).get("name", "")
     return (
-        f"{_count(low)} to {_count(high)} non-embedding parameters, {corpus.replace('_', ' ')}, "
+        f"{_count(low)} to {_count(high)} non-embedding parameters, {_corpus(suite)}, "
         f"{cells} sizes x {int(seeds.median())} seeds, profile {suite['profile']}"
     )
 

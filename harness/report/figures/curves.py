@@ -1,0 +1,126 @@
+"""Training curves: loss over steps, one panel a size, one line an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from harness.report import labels, numbers
+from harness.report.figures.common import (
+    Drawing,
+    Frames,
+    MissingData,
+    arms_of,
+    at_best_lr,
+    axis_of,
+    axis_text,
+    kind,
+    label_left,
+    legend,
+    listed,
+    need,
+    ordered,
+    panels,
+    with_role,
+)
+
+BINS = 60
+"""Points a line is thinned to; each is the mean of its bin."""
+
+
+@kind("training_curves")
+def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
+    """Loss over training at the chosen hyperparameters, one panel a size, one line an arm.
+
+    Options: ``curve`` (default validation_loss, else train_loss), ``axis``, ``values`` (default: the smallest,
+    middle and largest), ``arms``.
+    """
+    need(frames.curves, ["curve", "step", "value"], "curves")
+    present = frames.curves["curve"].unique()
+    curve = str(options.get("curve") or ("validation_loss" if "validation_loss" in present else "train_loss"))
+    if curve not in present:
+        raise MissingData(f"no curve {curve!r}; recorded: {listed(sorted(present))}")
+    trials = with_role(frames.trials, "evaluation")
+    axis = axis_of(frames, options)
+    trials = trials[trials["arm"].isin(arms_of(frames, trials, options)) & trials[axis].notna()]
+    metric = "validation_loss" if "validation_loss" in trials else "test_loss"
+    trials = at_best_lr(trials, ["arm", axis], metric)
+    values = ordered(trials, axis)
+    chosen = options.get("values")
+    values = (
+        [v for v in values if v in chosen]
+        if chosen
+        else (values if len(values) <= 3 else [values[0], values[len(values) // 2], values[-1]])
+    )
+    trials = trials[trials[axis].isin(values)]
+    points = frames.curves[frames.curves["curve"] == curve][["identity", "step", "value"]]
+    points = trials[["identity", "arm", axis, "seed"]].drop_duplicates("identity").merge(points, on="identity")
+    points = points.dropna(subset=["value"])
+    if points.empty:
+        raise MissingData(f"no points of {curve!r} in the evaluation trials")
+    seeds = _thinned(points, axis)
+    # As in the tables: no mean over survivors, so a line ends where its first seed does.
+    total = seeds.groupby(["arm", axis], observed=True)["seed"].transform("nunique")
+    mean = (
+        seeds.assign(total=total)
+        .groupby(["arm", axis, "bin"], sort=False, observed=True)
+        .agg(step=("step", "mean"), value=("value", "mean"), n=("value", "count"), total=("total", "first"))
+        .reset_index()
+    )
+    mean = mean[mean["n"] == mean["total"]]
+    arms = arms_of(frames, mean, options)
+    figure, axes, columns = panels(len(values), options, share_y=False)
+    for ax, value in zip(axes, values, strict=True):
+        for arm in arms:
+            colour = frames.palette.colour(arm)
+            here = seeds[(seeds["arm"] == arm) & (seeds[axis] == value)]
+            for _, one in here.groupby("seed"):
+                ax.plot(one["step"], one["value"], color=colour, alpha=0.22, linewidth=0.8)
+            line = mean[(mean["arm"] == arm) & (mean[axis] == value)]
+            ax.plot(line["step"], line["value"], color=colour)
+        here = mean[mean[axis] == value]
+        if not here.empty:
+            later = here[here["step"] >= 0.15 * here["step"].max()]["value"]
+            low, high = here["value"].min(), later.max()
+            ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low) + 1e-9)
+        ax.set_title(axis_text(axis, value))
+        ax.set_xlabel("step")
+    label_left(axes, columns, labels.label(curve))
+    legend(figure, [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms])
+    data = mean.drop(columns=["bin", "total"]).reset_index(drop=True)
+    return Drawing(
+        figure,
+        data,
+        _alt(data, arms, values, axis, curve),
+        "Mean over seeds, thin lines are single seeds; each point is the mean of its stretch of steps. Only the end "
+        "of the schedule is compared.",
+    )
+
+
+def _thinned(points: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """At most BINS points a trial: steps in equal bins of the size's own length, values averaged."""
+    last = points.groupby(axis, observed=True)["step"].transform("max").clip(lower=1)
+    points = points.assign(bin=np.minimum((points["step"] / last * BINS).astype(int), BINS - 1))
+    return (
+        points.groupby(["arm", axis, "seed", "bin"], sort=False, observed=True)
+        .agg(step=("step", "mean"), value=("value", "mean"))
+        .reset_index()
+    )
+
+
+def _alt(data: pd.DataFrame, arms: list[str], values: list[Any], axis: str, curve: str) -> str:
+    parts = [
+        f"Line chart of {labels.label(curve)} over training steps, one panel per {labels.name(axis)} ({listed(values)})."
+    ]
+    for value in values:
+        ends = []
+        for arm in arms:
+            line = data[(data["arm"] == arm) & (data[axis] == value)]
+            if not line.empty:
+                ends.append(f"{arm} {numbers.plain(line['value'].iloc[-1])}")
+        parts.append(f"Last point at {axis_text(axis, value)}: {listed(ends)}.")
+    return " ".join(parts)

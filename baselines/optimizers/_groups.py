@@ -45,11 +45,18 @@ def check_fields(method: Any) -> None:
                 case Lt(lt=bound):
                     good = good and value < bound
         if not good:
-            words = {"Gt": "> {}", "Ge": ">= {}", "Lt": "< {}"}
-            valid = [words[type(r).__name__].format(*vars(r).values()) for r in rules]
-            raise ValueError(
-                f"{type(method).__name__}: {name} must be a number {' and '.join(valid)}, got {value!r}"
-            )
+            valid = " and ".join(_words(rule) for rule in rules)
+            raise ValueError(f"{type(method).__name__}: {name} must be a number {valid}, got {value!r}")
+
+
+def _words(rule: Gt | Ge | Lt) -> str:
+    match rule:
+        case Gt(gt=bound):
+            return f"> {bound}"
+        case Ge(ge=bound):
+            return f">= {bound}"
+        case Lt(lt=bound):
+            return f"< {bound}"
 
 
 def scaled_group(

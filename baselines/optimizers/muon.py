@@ -59,7 +59,7 @@ SCALES: dict[str, Callable[[int, int], float]] = {
 """Rule -> factor on lr. torch.optim.Muon calls keller "original", moonlight "match_rms_adamw", spectral (from
 2.14) "spectral_unclamped"."""
 
-STACK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
+STACK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """Device type -> most elements orthogonalised as one stack of equal matrices (at least one matrix). On a CPU
 small matrices share the cost of a call, and a stack must not outgrow the caches: measured best from d 64
 (everything in one) to d 512 (single matrices). On a GPU launches dominate, and memory is the limit."""

@@ -6,6 +6,7 @@ matrix, which share its storage. It works in bfloat16, matrix by matrix, with on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -101,13 +102,12 @@ class TorchMuon:
         total = 0.0
         schedule = COEFFICIENTS["keller"].schedule(self.ns_steps)
         for role, shape in shapes:
-            matrices, rows, columns = stack_shape(shape)
-            elements = matrices * rows * columns
             if self.family(role) == "adam":
-                total += ADAM_FLOPS_PER_PARAMETER * elements
-            else:
-                total += matrices * newton_schulz_flops(rows, columns, schedule)
-                total += MUON_FLOPS_PER_PARAMETER * elements
+                total += ADAM_FLOPS_PER_PARAMETER * math.prod(shape)
+                continue
+            matrices, rows, columns = stack_shape(shape)
+            total += matrices * newton_schulz_flops(rows, columns, schedule)
+            total += MUON_FLOPS_PER_PARAMETER * math.prod(shape)
         return total
 
 

@@ -42,6 +42,12 @@ def ensure(
     ``force`` builds again whatever is there. Raises DataError or UnknownNameError.
     """
     parsed, folder = parse(spec), Path(folder)
+    corpus = _ensure(parsed, folder, progress, force)
+    # Equal content may have been built under another label.
+    return corpus if corpus.name == parsed.label else Corpus(corpus.path, {**corpus.meta, "name": parsed.label})
+
+
+def _ensure(parsed: DataSpec, folder: Path, progress: Progress | None, force: bool) -> Corpus:
     key, state = spec_key(parsed), source_state(parsed)
     found = None if force else _lookup(folder, key, state)
     if found:
@@ -56,7 +62,7 @@ def ensure(
                 from harness.data.bpe import build_bpe
 
                 of_bytes = parsed.model_copy(update={"tokenizer": "bytes", "vocab_size": None})
-                base = ensure(of_bytes, folder, progress)
+                base = _ensure(of_bytes, folder, progress, force=False)
                 corpus = build_bpe(parsed, base, staging, progress)
             elif parsed.path is not None and readers.resolve(parsed, parsed.path)[0] == "bin":
                 corpus = token_files.build_tokens(parsed, staging, progress)
@@ -64,7 +70,7 @@ def ensure(
                 corpus = _build_text(parsed, _source(parsed), staging, progress)
         finally:
             staging.discard()
-        write_index(folder, key, state, corpus.digest, parsed.label, parsed.canonical())
+        write_index(folder, key, state, corpus.digest, parsed.canonical())
     return corpus
 
 
@@ -98,34 +104,27 @@ def source_state(spec: DataSpec) -> str | None:
 
 
 def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
-    entries = sorted((folder / "index").glob(f"{key}-{state or '*'}.json"))
-    found: dict[str, str] = {}
-    for file in entries:
+    digests: set[str] = set()
+    for file in (folder / "index").glob(f"{key}-{state or '*'}.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            entry = json.loads(file.read_text(encoding="utf-8"))
-            if (folder / "corpora" / entry["digest"] / META).is_file():
-                found[entry["digest"]] = entry["name"]
-    if len(found) > 1:
-        names = ", ".join(sorted(d[:12] for d in found))
+            digest = json.loads(file.read_text(encoding="utf-8"))["digest"]
+            if (folder / "corpora" / digest / META).is_file():
+                digests.add(digest)
+    if len(digests) > 1:
+        names = ", ".join(sorted(d[:12] for d in digests))
         raise DataError(
-            f"data {next(iter(found.values()))!r}: its source is not here, and several corpora were built from it "
-            f"({names}); restore the source, or remove all but one below {folder / 'corpora'}"
+            f"data: the source is not here, and several corpora were built from it ({names}); restore the source, "
+            f"or remove all but one below {folder / 'corpora'}"
         )
-    for digest, name in found.items():
-        corpus = open_corpus(folder, digest)
-        # Another spec with equal content may have built it under another label.
-        return Corpus(corpus.path, {**corpus.meta, "name": name})
-    return None
+    return open_corpus(folder, digests.pop()) if digests else None
 
 
-def write_index(
-    folder: Path, key: str, state: str | None, digest: str, name: str, spec: Mapping[str, Any]
-) -> None:
+def write_index(folder: Path, key: str, state: str | None, digest: str, spec: Mapping[str, Any]) -> None:
     """Note atomically that this spec, its source in this state, is the corpus with this digest."""
     file = folder / "index" / f"{key}-{state or 'unknown'}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    entry = {"digest": digest, "name": name, "spec": dict(spec), "state": state}
+    entry = {"digest": digest, "spec": dict(spec), "state": state}
     with temporary.open("w", encoding="utf-8") as out:
         json.dump(entry, out, sort_keys=True)
         sync(out)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import lzma
+import re
 import shutil
 import tarfile
 import tempfile
@@ -82,7 +83,7 @@ def export(
     verify(corpus)
     wanted = corpus.spec if isinstance(spec, str) else parse(spec).canonical()
     state = _build.source_state(parse({**wanted}))
-    index = {"digest": corpus.digest, "name": corpus.name, "spec": wanted, "state": state}
+    index = {"digest": corpus.digest, "spec": wanted, "state": state}
     temporary = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -123,16 +124,14 @@ def import_(file: Path, folder: Path) -> Corpus:
                 index, meta = _unpack(archive, place, file)
             spec = parse(index["spec"], f"{file}: spec")
             corpus = _build.publish(place, folder, meta["digest"])
-            _build.write_index(
-                folder, _build.spec_key(spec), index["state"], corpus.digest, index["name"], spec.canonical()
-            )
+            _build.write_index(folder, _build.spec_key(spec), index["state"], corpus.digest, spec.canonical())
         except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
             raise DataError(
                 f"{file}: not a whole archive of `harness data export` ({error}); copy it again"
             ) from None
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    return Corpus(corpus.path, {**corpus.meta, "name": index["name"]})
+    return corpus
 
 
 def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -142,9 +141,9 @@ def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str
         sizes = {f"{s}.bin": meta["splits"][s]["tokens"] * DTYPES[meta["dtype"]].itemsize for s in SPLITS}
         hashes = {f"{s}.bin": meta["splits"][s]["sha256"] for s in SPLITS}
         consistent = content_digest(meta) == meta["digest"] == index["digest"]
-        texts = isinstance(index["name"], str) and isinstance(index["spec"], dict)
         state = index["state"]
-        if not texts or not (state is None or (isinstance(state, str) and state.isalnum())):
+        # The state becomes part of a file name.
+        if not isinstance(index["spec"], dict) or not (state is None or re.fullmatch("[0-9a-f]{16}", state)):
             raise ValueError(f"{INDEX} is malformed")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{file}: not a corpus ({type(error).__name__}: {error})") from None

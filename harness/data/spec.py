@@ -87,6 +87,11 @@ class DataSpec(BaseModel):
         for key in not_for:
             if getattr(self, key) is not None:
                 raise ValueError(f"key {key!r} has no meaning for {source}; remove it")
+        if source != "path" or self.format not in (None, "bin"):
+            if self.bytes_per_token is not None:
+                raise ValueError("bytes_per_token is for bin files; for text it is measured; remove it")
+            if self.vocab_size is not None and self.tokenizer == "bytes":
+                raise ValueError("vocab_size is for tokenizer: bpe and for bin files; bytes have 256; remove it")
         if self.tokenizer == "bpe" and self.vocab_size is not None and self.vocab_size < 257:
             raise ValueError(f"vocab_size {self.vocab_size} is too small for bpe: 256 bytes and a separator, 257")
         if self.validation_share + self.test_share > 0.5:
@@ -123,6 +128,4 @@ def parse(spec: Mapping[str, Any] | DataSpec, where: str = "data") -> DataSpec:
         raise DataError(f"{where}: {text}") from None
     if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
         raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")
-    if parsed.path is not None and parsed.format not in (None, "bin") and parsed.bytes_per_token is not None:
-        raise DataError(f"{where}: key 'bytes_per_token' is for bin files; for text it is measured; remove it")
     return parsed

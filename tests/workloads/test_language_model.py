@@ -1,0 +1,222 @@
+"""The language-model workload: config and its messages, batches, losses, cost."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from harness import registry
+from harness.errors import DataError, HarnessError
+from harness.models.parameters import places
+from harness.workloads import language_model
+from harness.workloads._language_task import LanguageTask
+from tests.workloads import tiny
+
+# --- config ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"width": 20}}, "width 20 is not divisible by head_width 8; valid head widths.*2, 4, 10, 20"),
+        ({"model": {"head_width": 5}}, "head_width 5 is odd"),
+        ({"training": {"tokens": 99}}, "one of tokens, tokens_per_parameter, steps .*tokens 99 and steps 12"),
+        ({"training": {"steps": None}}, r"exactly one of .*\(got none of them\)"),
+        ({"training": {"gradient_accumulation": 3}}, "batch_size 4 is not divisible .* 3; valid: 1, 2, 4"),
+        ({"training": {"schedule": "constant"}}, "'linear' or 'cosine'"),
+        ({"training": {"warmup_share": 1.0}}, "less than 1"),
+        ({"model": {"feed_forward": "gelu"}}, "'relu2' or 'swiglu'"),
+        ({"model": {"widht": 32}}, "widht"),
+    ],
+)
+def test_bad_values_are_named_with_the_valid_ones(sections: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        tiny.config(**sections)
+
+
+def test_a_base_width_without_such_heads_is_refused() -> None:
+    with pytest.raises(HarnessError, match=r"base_width 12 is not divisible by head width 8"):
+        tiny.task(model={"base_width": 12})
+
+
+def test_every_field_is_documented() -> None:
+    def undocumented(model, path: str = ""):
+        for name, field in model.model_fields.items():
+            if not field.description:
+                yield f"{path}{name}"
+            if hasattr(field.annotation, "model_fields"):
+                yield from undocumented(field.annotation, f"{path}{name}.")
+
+    assert list(undocumented(language_model.Config)) == []
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [
+        ({"steps": 7}, 7), ({"tokens": 640}, 10), ({"tokens": 1}, 1),
+        ({"tokens_per_parameter": 2.0}, round(2 * 2 * 12 * 16**2 / 64)),
+    ],
+)
+def test_length_of_training(length: dict, steps: int) -> None:
+    assert tiny.config(training={"steps": None, **length}).steps == steps
+
+
+def test_config_and_cost_do_not_import_torch() -> None:
+    code = (
+        "import sys; from harness.workloads import language_model as m;"
+        "c = m.Config.model_validate({'model': {'width': 16, 'depth': 1}, 'training': {'steps': 1},"
+        "'optimizer': {'name': 'adamw', 'lr': 0.1}}); assert c.steps == 1; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- cost ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("feed_forward", ["relu2", "swiglu"])
+def test_cost_is_that_of_the_model_that_is_built(name: str, feed_forward: str) -> None:
+    sections = {"model": {"feed_forward": feed_forward}, "optimizer": {"name": name, "lr": 0.01}}
+    config, task = tiny.config(**sections), tiny.task(**sections)
+    cost = language_model.cost(config)
+    where = places(task.model)
+    matrices = [(n, p) for n, p in task.model.named_parameters() if where[n].role != "vector"]
+    assert cost.parameters == sum(p.numel() for n, p in matrices if where[n].role == "hidden")
+    assert cost.tokens == 12 * 4 * 16
+    optimizer = registry.build("optimizer", config.optimizer)
+    per_step = optimizer.flops_per_step([(where[n].role, tuple(p.shape)) for n, p in matrices])
+    model = cost.flops - 12 * per_step
+    # 6 FLOPs a matrix parameter (readout in, embedding out) and token, and 12 T d L for attention.
+    used = sum(p.numel() for n, p in matrices if where[n].role != "embedding")
+    assert model == pytest.approx((6 * used + 12 * 16 * 16 * 2) * cost.tokens)
+
+
+# --- batches ---------------------------------------------------------------------------------------------
+
+
+def test_batches_depend_on_seed_size_and_step_alone() -> None:
+    a, b = tiny.task(), tiny.task(optimizer={"name": "muon", "lr": 0.1}, norm={"name": "layernorm"})
+    b.batch(5, 0)  # order of draws is no part of it
+    assert torch.equal(a.batch(3, 0), b.batch(3, 0))
+    assert not torch.equal(a.batch(3, 0), a.batch(4, 0))
+    assert not torch.equal(a.batch(3, 0), tiny.task(seed=1).batch(3, 0))
+    assert not torch.equal(a.batch(3, 0), tiny.task(model={"width": 32}).batch(3, 0))
+
+
+def test_accumulated_parts_are_the_batch() -> None:
+    whole, parts = tiny.task(), tiny.task(training={"gradient_accumulation": 2})
+    assert torch.equal(torch.cat([parts.batch(2, 0), parts.batch(2, 1)]), whole.batch(2, 0))
+
+
+def test_windows_are_runs_of_the_split() -> None:
+    task = tiny.task()
+    text = bytes(task.corpus.split("train"))
+    for row in task.batch(0, 0):
+        assert bytes(row.tolist()) in text
+    assert task.batch(0, 0).shape == (4, 17)
+
+
+def test_evaluation_windows_are_fixed_spread_out_and_disjoint() -> None:
+    task = tiny.task()
+    offsets = task._fixed_windows("validation", 320)
+    assert len(offsets) == 20
+    assert (np.diff(offsets) >= 16).all()
+    assert offsets[0] == 0
+    assert offsets[-1] == len(task.corpus.split("validation")) - 17
+    assert len(task._fixed_windows("validation", 10**9)) == (3000 - 1) // 16
+
+
+def test_sixteen_bit_tokens_give_the_same_batches() -> None:
+    config = tiny.config()
+    a, b = (LanguageTask(config, tiny.TinyCorpus(d), 0) for d in ("uint8", "uint16"))
+    assert torch.equal(a.batch(0, 0), b.batch(0, 0))
+
+
+def test_a_split_shorter_than_a_window_is_refused() -> None:
+    with pytest.raises(DataError, match=r"'train'.*fewer than model.context \+ 1"):
+        tiny.task(model={"context": 10**6}).batch(0, 0)
+
+
+# --- losses ----------------------------------------------------------------------------------------------
+
+
+def test_evaluation_repeats_and_equals_the_mean_over_windows() -> None:
+    task = tiny.task()
+    first = task.evaluate("validation")
+    assert task.evaluate("validation") == first
+    offsets = task._fixed_windows("validation", 320)
+    with torch.no_grad():
+        each = [task._eager_loss(task._windows("validation", offsets[i : i + 1])).item() for i in range(20)]
+    assert first == pytest.approx(np.mean(each), rel=1e-6)
+
+
+def test_metrics_of_a_run(tmp_path: Path) -> None:
+    outcome = tiny.run(tmp_path)
+    m = outcome.metrics
+    assert m["validation_bits_per_byte"] == pytest.approx(m["validation_loss"] / math.log(2))
+    assert m["trivial_loss"] == pytest.approx(math.log(256))
+    assert m["tokens"] == 12 * 64
+    assert m["steps"] == 12
+    assert m["flops"] == pytest.approx(m["flops_model"] + m["flops_optimizer"])
+    assert m["flops"] == language_model.cost(tiny.config()).flops
+    assert m["validation_loss"] < m["trivial_loss"]
+    assert m["parameters_total"] == m["parameters"] + 2 * 256 * 16 + 5 * 16
+    assert m["tokens_per_second"] == pytest.approx(m["tokens"] / outcome.seconds["training"])
+    assert outcome.curves["validation_loss"].steps == [4, 8, 12]
+    assert outcome.curves["validation_loss"].values[-1] == m["validation_loss"]
+    assert set(outcome.seconds) >= {"setup", "training", "evaluation", "probes"}
+
+
+def test_training_learns_more_than_frequencies(tmp_path: Path) -> None:
+    share = np.bincount(tiny.TinyCorpus().split("validation")) / 3000
+    entropy = -sum(p * math.log(p) for p in share if p)
+    sections = {"optimizer": {"name": "muon", "lr": 0.05}, "training": {"steps": 120}}
+    loss = tiny.run(tmp_path, **sections).metrics["validation_loss"]
+    assert loss is not None
+    assert loss < entropy - 0.1
+
+
+def test_bits_per_byte_are_unknown_where_bytes_are() -> None:
+    assert language_model.bits_per_byte(1.0, math.nan) is None
+    assert language_model.bits_per_byte(None, 1.0) is None
+    assert language_model.bits_per_byte(math.log(2) * 4, 4.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["standard", "mup", "spectral", "completep"])
+def test_parametrizations_agree_at_the_base_shape(name: str, tmp_path: Path) -> None:
+    loss = tiny.run(tmp_path / name, parametrization={"name": name}).metrics["validation_loss"]
+    assert loss == pytest.approx(tiny.run(tmp_path / "s").metrics["validation_loss"], rel=1e-5)
+
+
+def test_muon_layernorm_swiglu_and_bfloat16_run(tmp_path: Path) -> None:
+    outcome = tiny.run(
+        tmp_path, optimizer={"name": "muon", "lr": 0.02}, norm={"name": "layernorm"},
+        model={"feed_forward": "swiglu", "base_width": 8, "base_depth": 1, "zero_readout": True},
+        parametrization={"name": "mup"}, compute={"dtype": "bfloat16"}, training={"schedule": "cosine"},
+    )
+    assert outcome.metrics["validation_loss"] < math.log(256)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_cpu_and_repeats(tmp_path: Path) -> None:
+    cpu = tiny.run(tmp_path / "a").metrics["validation_loss"]
+    sections = {"compute": {"device": "cuda"}}
+    first = tiny.run(tmp_path / "b", **sections).metrics["validation_loss"]
+    assert first == pytest.approx(cpu, rel=1e-3)
+    assert tiny.run(tmp_path / "c", **sections).metrics["validation_loss"] == first
+    bf16 = tiny.run(tmp_path / "d", compute={"device": "cuda", "dtype": "bfloat16", "compile": True})
+    assert bf16.metrics["validation_loss"] == pytest.approx(cpu, rel=0.05)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_cuda_without_a_device_says_so() -> None:
+    with pytest.raises(HarnessError, match="no CUDA device here; valid here: cpu"):
+        tiny.task(compute={"device": "cuda"})

@@ -28,25 +28,16 @@ def check_suite(suite: Suite, results: Path) -> list[str]:
 
 def _claims(suite: Suite) -> list[str]:
     from harness.analysis.claims import load_claims
-    from harness.analysis.power import check_claim
+    from harness.analysis.power import check_claim, facts_of
 
     try:
         claims = load_claims(suite.claims, suite.file)
     except HarnessError as error:
         return [str(error)]
-    arms = {a for a, arm in suite.active_arms.items() if not arm.timing_only}
     problems = []
     for claim in claims:
-        named = [claim.estimator[k] for k in ("arm", "baseline") if isinstance(claim.estimator.get(k), str)]
-        for arm in named:
-            if arm not in suite.arms:
-                problems.append(f"{suite.file}: claim {claim.id!r}: unknown arm {arm!r}; arms: {sorted(arms)}")
-        if suite.profile == "smoke" or not claim.confirmatory or not set(named) <= arms:
-            continue
-        cells = len(suite.cells(named[0])) if named else 0
-        seeds = min((suite.arms[a].seeds or suite.seeds for a in named), default=suite.seeds)
         try:
-            check_claim(claim, num_sizes=cells, num_seeds=seeds, num_confirmatory=sum(c.confirmatory for c in claims))
+            check_claim(claim, facts_of(suite))
         except HarnessError as error:
             problems.append(f"{suite.file}: {error}")
     return problems
@@ -54,12 +45,12 @@ def _claims(suite: Suite) -> list[str]:
 
 def _figures(suite: Suite) -> list[str]:
     from harness.errors import unknown
-    from harness.report.figures import KINDS
+    from harness.report.figures import kinds
 
     return [
-        str(unknown("figure", str(f.get("kind")), KINDS, f"{suite.file}: figures"))
+        str(unknown("figure", str(f.get("kind")), kinds(), f"{suite.file}: figures"))
         for f in suite.figures
-        if f.get("kind") not in KINDS
+        if f.get("kind") not in kinds()
     ]
 
 
@@ -92,14 +83,30 @@ def check_plugins(paths: Sequence[Path]) -> list[str]:
 
 
 def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]:
-    """A line for each confirmatory claim: the smallest effect that the planned seeds could see, from the noise
-    of the committed reference; empty where there is none."""
+    """A line for each confirmatory claim: what the planned seeds would see at 80 % power.
+
+    The noise is the committed reference's; planning values from prototypes where there is none yet.
+    """
     from harness.analysis.claims import load_claims
-    from harness.analysis.power import planned_lines
+    from harness.analysis.comparison import noise_table
+    from harness.analysis.power import facts_of, planned_power
     from harness.store import Store, trials_frame
 
-    store = Store(results)
-    if not suite.claims or not store.reference_path(suite.name, suite.profile).is_file():
-        return []
-    _, rows = store.read_reference(suite.name, suite.profile)
-    return planned_lines(load_claims(suite.claims, suite.file), trials_frame(rows), profile=suite.profile)
+    if suite.profile == "smoke":
+        return ["profile smoke gives no verdict"] if suite.claims else []
+    store, noise, source = Store(results), None, "planning values"
+    if store.reference_path(suite.name, suite.profile).is_file():
+        frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
+        noise, source = noise_table(frame), "the committed reference's noise"
+    facts = facts_of(suite)
+    lines = []
+    for claim in load_claims(suite.claims, suite.file):
+        arms = [a for k in ("arm", "baseline") if (a := claim.estimator.get(k)) is not None]
+        if not claim.confirmatory or not set(arms) <= set(facts.sizes):
+            continue
+        sizes, seeds = min(facts.sizes[a] for a in arms), min(facts.seeds[a] for a in arms)
+        pool = len(claim.estimator.get("pool", [])) or 1
+        seen = planned_power(claim, sizes, seeds, noise, tests=facts.num_confirmatory, arms=pool)
+        if seen is not None:
+            lines.append(f"claim {claim.id}: with {sizes} sizes x {seeds} seeds (by {source}) {seen.text}")
+    return lines

@@ -239,7 +239,10 @@ def _run(task: Task, token: str, on_progress: Callable[[float], None]) -> dict[s
         "diverged_step": outcome.diverged_step,
         "metrics": outcome.metrics,
         "curves": outcome.curves,
-        "probes": outcome.probes,
+        "probes": {
+            name: table.model_copy(update={"about": {**table.about, "asked": dict(task.probes[name])}})
+            for name, table in outcome.probes.items()
+        },
         "seconds": outcome.seconds,
         "resumed": outcome.resumed,
         "artifacts": _artifacts(task.staging),
@@ -295,20 +298,12 @@ def _already(task: Task, prints: dict[str, str], numerics: str) -> Record | None
             and record.fingerprint == prints
             and record.numerics_class == numerics
             and record.status in FINISHED
-            and (record.status != "completed" or _has_probes(record, task))
+            and (record.status != "completed" or not record.lacks_probe(task.probes))
             and (path.name != RESULT or _has_artifacts(record, task.staging))
         )
         if good:
             return record
     return None
-
-
-def _has_probes(record: Record, task: Task) -> bool:
-    for name, settings in task.probes.items():
-        table = record.probes.get(name)
-        if table is None or table.about.get("settings", settings) != settings:
-            return False
-    return True
 
 
 def _has_artifacts(record: Record, folder: Path) -> bool:

@@ -183,10 +183,8 @@ class Planner:
                 record,
                 flops,
             )
-        for name, settings in planned.probes.items():
-            table = record.probes.get(name)
-            if record.status == "completed" and (table is None or not _has(table.about.get("settings", {}), settings)):
-                return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
+        if record.status == "completed" and (name := record.lacks_probe(planned.probes)):
+            return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
         return Item(planned, "done", "", record, flops)
 
 
@@ -491,11 +489,6 @@ class _Expansion:
                         merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {})
                     )
                     self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")
-
-
-def _has(measured: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a probe ran with at least these settings; defaults are filled in on the measured side."""
-    return all(measured.get(k) == v for k, v in wanted.items())
 
 
 def key_of_cell(cell: Mapping[str, Any]) -> str:

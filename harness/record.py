@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -31,7 +32,7 @@ class Table(BaseModel):
     columns: list[str]
     rows: list[list[Any]]
     about: dict[str, Any] = {}
-    """What the numbers are: definition ids, dtype, cadence."""
+    """What the numbers are: definition ids, dtype, cadence; ``asked``: the settings as a suite gave them."""
 
 
 class Artifact(BaseModel):
@@ -81,6 +82,13 @@ class Record(BaseModel):
     @property
     def identity(self) -> str:
         return self.trial.identity
+
+    def lacks_probe(self, wanted: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """The first of these probes that was not measured with these settings, or None."""
+        for name, settings in wanted.items():
+            if name not in self.probes or self.probes[name].about.get("asked") != dict(settings):
+                return name
+        return None
 
 
 def finite(value: float | None) -> float | None:

@@ -167,7 +167,7 @@ def report(
     results: Path, profile: str, names: Sequence[str] = (), *, reference: bool = False, folder: Path | None = None
 ) -> Built:
     """Build the report of a profile; returns where it lies and its claims."""
-    from harness.analysis.means import noise_table
+    from harness.analysis.comparison import noise_table
     from harness.report.build import build_report
 
     store = Store(results)

@@ -37,13 +37,20 @@ def cell_name(key: Any) -> str:
 class Seeds:
     """One arm's values in one cell."""
 
-    values: pd.Series
-    """Indexed by (seed, numerics class); divergence capped."""
-    diverged: int = 0
+    values: dict[tuple[int, str], float] = field(default_factory=dict)
+    """(seed, numerics class) -> value; divergence capped."""
     at_edge: bool = False
     identities: list[str] = field(default_factory=list)
-    mean: dict[str, float] = field(default_factory=dict)
-    """Means of further columns over the completed seeds."""
+    further: dict[str, list[float]] = field(default_factory=dict)
+    """Further columns over the completed seeds."""
+
+    def array(self) -> np.ndarray:
+        """The values, (seeds,)."""
+        return np.array(list(self.values.values()))
+
+    def mean(self, column: str) -> float:
+        """Mean of a further column over the completed seeds; nan if there is none."""
+        return float(np.mean(self.further[column])) if self.further.get(column) else float("nan")
 
 
 def evaluation(
@@ -86,9 +93,7 @@ def evaluation(
             f"arm {arm!r} diverged in all {len(rows)} evaluation trials",
             "extend its learning-rate range downwards; a capped loss is no measurement",
         )
-    out: dict[Any, Seeds] = {}
-    for key, cell in rows.groupby(list(by), dropna=False, sort=False) if by else [((), rows)]:
-        out[key] = _seeds(evidence, arm, metric, key, cell, extra)
+    out = _cells(evidence, arm, metric, by, rows, extra)
     if broken.any():
         low, high = clopper_pearson(int(broken.sum()), len(rows))
         notes.append(
@@ -107,46 +112,55 @@ def filtered(evidence: Evidence, rows: pd.DataFrame, where: Mapping[str, Any] | 
     return rows
 
 
-def _seeds(evidence: Evidence, arm: str, metric: str, key: Any, cell: pd.DataFrame, extra: Sequence[str]) -> Seeds:
-    classes = cell["numerics_class"] if "numerics_class" in cell.columns else pd.Series("", index=cell.index)
-    index = pd.MultiIndex.from_arrays([cell["seed"], classes.fillna("")])
-    if index.duplicated().any():
-        raise evidence.refuse(
-            f"arm {arm!r} has several evaluation trials of one seed in cell {cell_name(key)!r}",
-            "name the hyperparameters with `where: {optimizer.lr: ...}` or the further axis with `by`",
-        )
-    values = pd.Series(cell[metric].to_numpy(dtype=float), index=index)
-    broken = (cell["status"] == "diverged").to_numpy()
-    if broken.any():
-        values[broken] = cap(evidence, arm, metric, key, cell)
-    if values.isna().any():
-        raise evidence.refuse(
-            f"{metric!r} is missing in {int(values.isna().sum())} completed trials of arm {arm!r}, "
-            f"cell {cell_name(key)!r}",
-            "name a metric that its workload reports",
-        )
-    done = cell[~broken]
-    means = {c: float(done[c].mean()) for c in extra if c in done.columns and len(done)}
-    edge = bool(cell["at_edge"].fillna(False).any()) if "at_edge" in cell.columns else False
-    names = cell["identity"].astype(str).tolist() if "identity" in cell.columns else []
-    return Seeds(values=values, diverged=int(broken.sum()), at_edge=edge, identities=names, mean=means)
+def _cells(
+    evidence: Evidence, arm: str, metric: str, by: Sequence[str], rows: pd.DataFrame, extra: Sequence[str]
+) -> dict[Any, Seeds]:
+    # Plain lists: called for every alternative analysis, and pandas is slow on few rows.
+    columns = [*by, "seed", "status", metric, *extra]
+    columns += [c for c in ("numerics_class", "at_edge", "identity") if c in rows.columns]
+    out: dict[Any, Seeds] = {}
+    for index, values in zip(rows.index, zip(*(rows[c].tolist() for c in columns), strict=True), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        key = tuple(row[c] for c in by)
+        cell = out.setdefault(key, Seeds())
+        known = row.get("numerics_class", "")
+        pair = (int(row["seed"]), known if isinstance(known, str) else "")
+        if pair in cell.values:
+            raise evidence.refuse(
+                f"arm {arm!r} has several evaluation trials of one seed in cell {cell_name(key)!r}",
+                "name the hyperparameters with `where: {optimizer.lr: ...}` or the further axis with `by`",
+            )
+        if row["status"] == "diverged":
+            value = cap(evidence, arm, metric, key, index)
+        else:
+            value = float(row[metric])
+            for column in extra:
+                cell.further.setdefault(column, []).append(float(row[column]))
+        if not np.isfinite(value):
+            raise evidence.refuse(
+                f"{metric!r} is missing in a completed trial of arm {arm!r}, cell {cell_name(key)!r}",
+                "name a metric that its workload reports",
+            )
+        cell.values[pair] = value
+        cell.at_edge |= row.get("at_edge") is True
+        if "identity" in row:
+            cell.identities.append(str(row["identity"]))
+    return out
 
 
-def cap(evidence: Evidence, arm: str, metric: str, key: Any, cell: pd.DataFrame) -> float:
-    """What a diverged trial counts as: the trivial loss."""
-    trivial = (
-        evidence.trials["trivial_loss"] if "trivial_loss" in evidence.trials.columns else pd.Series(dtype=float)
-    )
-    here = trivial.reindex(cell.index).dropna()
-    known = here if len(here) else trivial.dropna()
-    if "loss" not in metric or known.empty:
+def cap(evidence: Evidence, arm: str, metric: str, key: Any, index: Any = None) -> float:
+    """What a diverged trial counts as: its own trivial loss, else the highest that any trial reports."""
+    column = evidence.trials["trivial_loss"] if "trivial_loss" in evidence.trials.columns else None
+    known = [] if column is None else column.dropna().tolist()
+    if "loss" not in metric or not known:
         why = "which has no cap" if "loss" not in metric else "and no trial reports trivial_loss"
         raise evidence.refuse(
             f"trials of arm {arm!r} diverged in cell {cell_name(key)!r}: "
             f"a mean of {metric!r} over the survivors is refused, {why}",
             "judge a loss, or leave the cell out with `where`",
         )
-    return float(known.max())
+    own = float(column.get(index, np.nan)) if column is not None and index is not None else np.nan
+    return own if np.isfinite(own) else float(max(known))
 
 
 def clopper_pearson(count: int, total: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -208,20 +222,20 @@ def compare(
             edges.append(cell_name(key))
             continue
         x, y = a[key].values, b[key].values
-        shared = x.index.intersection(y.index)
+        shared = [k for k in x if k in y]
         name = cell_name(key)
-        if len(shared):
+        if shared:
             dropped += len(x) + len(y) - 2 * len(shared)
-            x, y = x.loc[shared], y.loc[shared]
-        elif set(x.index.get_level_values(0)) & set(y.index.get_level_values(0)):
+            u, v = np.array([x[k] for k in shared]), np.array([y[k] for k in shared])
+        elif {seed for seed, _ in x} & {seed for seed, _ in y}:
             raise evidence.refuse(
                 f"cell {name!r}: arms {arm!r} and {baseline!r} ran in different numerics classes "
-                f"({x.index[0][1]} and {y.index[0][1]})",
+                f"({next(iter(x))[1]} and {next(iter(y))[1]})",
                 "run both on one kind of machine",
             )
         else:
             notes.append(f"{name}: the arms share no seed; compared unpaired")
-        u, v = x.to_numpy(dtype=float), y.to_numpy(dtype=float)
+            u, v = a[key].array(), b[key].array()
         if min(len(u), len(v)) < least:
             notes.append(f"{name}: {min(len(u), len(v))} common seeds, {least} needed; left out")
             continue
@@ -232,7 +246,7 @@ def compare(
                 )
             u, v = np.log(u), np.log(v)
         if least > 1:
-            out.cells.append(paired(name, u - v) if len(shared) else unpaired(name, u, v))
+            out.cells.append(paired(name, u - v) if shared else unpaired(name, u, v))
         out.keys.append(key)
         out.common[key] = (u, v)
         out.identities += a[key].identities + b[key].identities

@@ -190,7 +190,7 @@ def mean_value(
     if few:
         raise evidence.refuse(f"arm {arm!r} has one seed in {', '.join(few)}", "run at least two seeds")
     shift, scale = (0.0, 1.0) if relative_to is None else (relative_to, relative_to)
-    cells = [paired(cell_name(k), (s.values.to_numpy() - shift) / scale) for k, s in seeds.items()]
+    cells = [paired(cell_name(k), (s.array() - shift) / scale) for k, s in seeds.items()]
     value, se, df = combine([c.mean for c in cells], [c.variance for c in cells], [c.df for c in cells])
     if se == 0:
         raise evidence.refuse(f"{metric!r} of {arm!r} is identical in all seeds", "state the claim as an identity")
@@ -277,11 +277,12 @@ def identity_difference(
     rows: list[dict[str, Any]] = []
     count = 0
     for key in [k for k in a if k in b]:
-        shared = a[key].values.index.intersection(b[key].values.index)
-        if len(shared):
+        u, v = a[key].values, b[key].values
+        shared = [k for k in u if k in v]
+        if shared:
             count += 2 * len(shared)
-            gap = (a[key].values.loc[shared] - b[key].values.loc[shared]).abs()
-            rows.append({"cell": cell_name(key), "difference": float(gap.max()), "n": len(shared)})
+            gap = max(abs(u[k] - v[k]) for k in shared)
+            rows.append({"cell": cell_name(key), "difference": gap, "n": len(shared)})
     if not rows:
         raise evidence.refuse(f"{arm!r} and {baseline!r} share no cell and seed", "run both with the same seeds")
     return Estimate(

@@ -31,7 +31,7 @@ def _scaling(
     """The comparison with ln C and mean loss, each (2, J), sizes in ascending compute."""
     columns_needed(evidence, evidence.trials, [compute], "trials")
     c = compare(evidence, arm, baseline, metric, None if size is None else [size], where, extra=[compute], least=1)
-    cost = np.array([[s[k].mean.get(compute, np.nan) for k in c.keys] for s in (c.arm, c.baseline)])
+    cost = np.array([[s[k].mean(compute) for k in c.keys] for s in (c.arm, c.baseline)])
     if not np.isfinite(cost).all() or (cost <= 0).any():
         raise evidence.refuse(f"{compute!r} is missing or not positive in some size", "name a column of FLOPs")
     order = np.argsort(cost[1])

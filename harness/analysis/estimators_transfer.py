@@ -172,8 +172,7 @@ def _gaps(
     x = np.log2(table.index.to_numpy(dtype=float))
     losses = table.to_numpy(dtype=float).T
     if np.isinf(losses).any():
-        rows = evidence.trials[(evidence.trials["arm"] == arm) & (evidence.trials[axis] == b)]
-        losses = np.where(np.isinf(losses), cap(evidence, arm, metric, b, rows), losses)
+        losses = np.where(np.isinf(losses), cap(evidence, arm, metric, b), losses)
     at_moved, at_own = transfer.at_learning_rate(x, losses, moved), transfer.at_learning_rate(x, losses, own)
     if at_moved is None or at_own is None:
         raise evidence.refuse(
@@ -324,7 +323,7 @@ def _checkpoints(
         final = rows[metric].where(rows["status"] != "diverged", np.nan).copy()
         broken = rows["status"] == "diverged"
         if broken.any():
-            final[broken] = cap(evidence, arm, metric, "all", rows)
+            final[broken] = cap(evidence, arm, metric, "all")
         return {None: {float(str(w)): final[g.index].to_numpy(dtype=float) for w, g in rows.groupby(axis)}}
     known = columns_needed(evidence, evidence.curves, ["identity", "curve", "step", "value"], "curves")
     points = known[known["identity"].isin(rows["identity"]) & (known["curve"] == curve)].drop_duplicates(

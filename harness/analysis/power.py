@@ -117,7 +117,7 @@ def check_claim(claim: Claim, facts: SuiteFacts) -> None:
     if sizes < LEAST_SIZES.get(name, 1):
         raise ClaimError(
             f"claim {claim.id!r}: {name} needs {LEAST_SIZES[name]} sizes, {sizes} are planned; "
-                "add sizes or make it descriptive"
+            "add sizes or make it descriptive"
         )
     level = verdicts.LEVEL / max(facts.num_confirmatory, 1)
     if claim.estimator.get("test") == "sign_flip":
@@ -125,7 +125,8 @@ def check_claim(claim: Claim, facts: SuiteFacts) -> None:
         if smallest > level:
             raise ClaimError(
                 f"claim {claim.id!r}: a sign-flip test of {sizes * seeds} pairs cannot go below "
-                f"p = {smallest:.2g}, its Holm level is {level:.2g}; plan {int(np.ceil(1 - np.log2(level)))} pairs or use the t test"
+                f"p = {smallest:.2g}, its Holm level is {level:.2g}; "
+                f"plan {int(np.ceil(1 - np.log2(level)))} pairs or use the t test"
             )
     df = planned_df(claim, sizes, seeds, len(facts.swept_arms) or 1)
     if df < 1:

@@ -96,7 +96,7 @@ def equivalent_tokens(tokens: ArrayLike, baseline: ArrayLike, arm: ArrayLike) ->
     span = float(y.max() - y.min())
     (alpha, exponent, beta), *_ = optimize.curve_fit(law, d, y, p0=(2 * span, 0.4, y.min() - span), maxfev=20000)
     if (wanted <= beta).any():
-        raise ClaimError(f"a loss of {wanted.min():g} lies below the fitted floor {beta:g}: no amount of tokens reaches it")
+        raise ClaimError(f"a loss of {wanted.min():g} lies below the fitted floor {beta:g}: no tokens reach it")
     return scale * ((wanted - beta) / alpha) ** (-1 / exponent)
 
 

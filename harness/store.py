@@ -412,6 +412,7 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
                 "role": p.role,
                 "seed": p.trial.seed,
                 "probe": name,
+                **{k: r.metrics[k] for k in ("model_width", "parameters") if r and k in r.metrics},
                 **p.cell,
                 **p.hyperparameters,
             }

@@ -137,7 +137,7 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
     """Train and evaluate. Metrics, beside those of harness.training.train (losses in nats a token):
 
     validation_bits_per_byte, test_bits_per_byte, flops (all), flops_model, flops_optimizer, parameters
-    (the blocks' matrices), parameters_total, tokens, tokens_per_second.
+    (the blocks' matrices), parameters_total, tokens, model_width, tokens_per_step, tokens_per_second.
     """
     import time
 
@@ -161,6 +161,8 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
             "parameters": float(total.parameters),
             "parameters_total": float(task.parameters_total),
             "tokens": float(total.tokens),
+            "model_width": float(config.model.width),
+            "tokens_per_step": float(config.tokens_per_step),
         },
     )
     for split in ("validation", "test"):

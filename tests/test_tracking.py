@@ -147,7 +147,7 @@ tracking.sync([make_row(seed, points=1200) for seed in range(2)], {results!r})
 """
 
 
-@pytest.mark.parametrize("at", [6, 8])
+@pytest.mark.parametrize("at", [6, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_sender_killed_half_way_leaves_nothing_twice(results, at):
     # Calls a run: create, parameters, two batches of metrics, terminate, mark complete.
     code = KILLED.format(root=str(ROOT), results=str(results), at=at)
@@ -286,6 +286,7 @@ def test_a_failing_server_counts_as_away(results):
     assert summary.failed == 3 and len(summary.errors) == 1
 
 
+@pytest.mark.slow
 def test_two_senders_at_once_send_each_run_once(results):
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
@@ -355,6 +356,7 @@ def test_contents_need_no_mlflow_and_leave_out_what_has_no_record():
     assert contents([Row(make_row().planned, None)]) == {}
 
 
+@pytest.mark.slow
 def test_the_follower_ends_with_its_runner(results):
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"

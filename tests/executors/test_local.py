@@ -223,7 +223,9 @@ def test_two_runners_at_once_run_each_trial_once(bench):
     assert sorted(told[0][0].splitlines()) == sorted(told[1][0].splitlines())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_cleanly(bench, number, code):
     # Two run, two wait and must not begin.
     process = runner(bench, 4, steps=100, pause=0.05)

@@ -214,6 +214,7 @@ def test_workers_end_with_a_killed_runner_and_the_next_one_resumes(bench):
         assert record.metrics["total"] == total
 
 
+@pytest.mark.slow
 def test_two_runners_at_once_run_each_trial_once(bench):
     settings = {"steps": 4, "pause": 0.05}
     pair = [runner(bench, 5, **settings) for _ in range(2)]

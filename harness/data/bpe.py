@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_VOCAB = 4096
 SEPARATOR = "<|separator|>"
 """Token 0, between documents, as byte 0 is in the byte corpus."""
-TRAINING_BYTES = 64 << 20
-"""The tokenizer is trained on at most the first 64 MiB of the train split."""
+TRAINING_BYTES = 16 << 20
+"""The tokenizer is trained on at most the first 16 MiB of the train split."""
 BLOCK = 1 << 20
 """Bytes read at once."""
 CHUNK = 1 << 16
@@ -60,7 +60,7 @@ def build_bpe(spec: DataSpec, base: Corpus, staging: Staging, progress: Progress
     for split in SPLITS:
         writer = staging.splits[split]
         for batch in _batches(_chunks(base.split(split))):
-            encoded = iter(tokenizer.encode_batch([c for c in batch if c is not None], add_special_tokens=False))
+            encoded = iter(tokenizer.encode_batch_fast([c for c in batch if c is not None], add_special_tokens=False))
             for chunk in batch:
                 if chunk is None:
                     writer.write(separator)

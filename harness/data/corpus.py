@@ -85,6 +85,9 @@ class Corpus:
             self._maps[name] = np.memmap(self.path / f"{name}.bin", dtype=dtype, mode="r")
         return self._maps[name]
 
+    def __reduce__(self) -> tuple[type[Corpus], tuple[Path, dict[str, Any]]]:
+        return Corpus, (self.path, self.meta)  # Maps stay behind: another process makes its own.
+
     @cached_property
     def _maps(self) -> dict[str, np.ndarray]:
         return {}

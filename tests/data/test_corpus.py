@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,9 @@ def test_tokens_are_memory_mapped_and_read_only(text: Path, tmp_path: Path) -> N
     corpus = data.load({"path": str(text)}, tmp_path / "d")
     train = corpus.split("train")
     assert isinstance(train, np.memmap) and train is corpus.split("train")
+    sent = pickle.dumps(corpus)
+    assert len(sent) < 4000
+    np.testing.assert_array_equal(pickle.loads(sent).split("train"), train)
     with pytest.raises(ValueError, match="read-only"):
         train[0] = 1
     with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):

@@ -50,8 +50,13 @@ def test_variable_projection_agrees_with_a_general_optimizer():
         return ((fit - y) / y).ravel()
 
     best = min(
-        (least_squares(residual, [e, 0.0, 0.0, g], bounds=([0, -9, -9, 0.01], [2, 9, 9, 2]))
-         for e in (0.1, 0.8) for g in (0.1, 0.3)), key=lambda r: r.cost)
+        (
+            least_squares(residual, [e, 0.0, 0.0, g], bounds=([0, -9, -9, 0.01], [2, 9, 9, 2]))
+            for e in (0.1, 0.8)
+            for g in (0.1, 0.3)
+        ),
+        key=lambda r: r.cost,
+    )
     reference = (best.x[1] - best.x[2]) / best.x[3]
     assert law.shared_law_with_floor(np.stack([X, X]), y) == pytest.approx(reference, abs=2e-3)
 

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analysis.means import combine, interval, mean_of_cells, mean_of_sizes, paired, unpaired, validation_error
+from harness.analysis.means import (
+    combine,
+    interval,
+    mean_of_cells,
+    mean_of_sizes,
+    paired,
+    unpaired,
+    validation_error,
+)
 
 RNG = np.random.default_rng(3)
 

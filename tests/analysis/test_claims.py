@@ -1,0 +1,354 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.analysis.claims import evaluate_claims, ledger, load_claims
+from harness.analysis.words import amount, banned, number
+from harness.errors import ClaimError, HarnessError, SuiteError, UnknownNameError
+from tests.analysis.records import SIZES, claim, trials
+
+FIELDS = [
+    "id",
+    "suite",
+    "says",
+    "source",
+    "kind",
+    "expects",
+    "estimate",
+    "ci95",
+    "df",
+    "p_holm",
+    "num_sizes",
+    "num_seeds",
+    "num_trials",
+    "seed_sd",
+    "profile",
+    "scope",
+    "scale_factor",
+    "verdict",
+    "minimum_detectable_effect",
+    "estimators_agree",
+]
+DIFFERENCE = {"name": "mean_difference", "arm": "muon", "baseline": "adamw"}
+
+
+def answer(table=None, profile="cpu", **fields):
+    found = evaluate_claims(
+        load_claims({"ratio": claim(**fields)}), trials() if table is None else table, profile=profile
+    )
+    return found[0].as_dict()
+
+
+def test_a_clear_ratio_holds_at_reduced_scale_with_the_whole_sentence():
+    d = answer()
+    assert list(d)[: len(FIELDS)] == FIELDS
+    json.dumps(d, allow_nan=False)
+    assert d["verdict"] == "holds_at_reduced_scale"
+    assert d["scope"] == "reduced"
+    assert d["ci95"][0] < 0.6 < d["ci95"][1] < 1
+    assert d["df"] == 5
+    assert (d["num_sizes"], d["num_seeds"], d["num_trials"]) == (6, 3, 36)
+    assert d["scale_factor"] == pytest.approx(1.5e9 / (14e3 * 32))
+    assert len(d["identities"]) == 36
+    assert {r["form"] for r in d["forms"]} == {"shared_power_law", "shared_law_with_floor", "fit_free"}
+    assert "holds at reduced scale (14k-448k parameters" in d["sentence"]
+    assert "6 sizes x 3 fresh seeds" in d["sentence"]
+    assert "published 0.52 at 399M-1.5B parameters, 3,300x larger" in d["sentence"]
+
+
+def test_a_worse_arm_fails_at_reduced_scale_and_is_never_contradicted():
+    d = answer(trials({"adamw": 1.0, "muon": 2.0}))
+    assert d["verdict"] == "fails_at_reduced_scale"
+    assert "does not hold at reduced scale" in d["sentence"]
+
+
+def test_at_the_published_scale_it_is_reproduced_and_compared_with_the_published_value():
+    made = {"parameters": [14e3, 448e3], "tokens": [280e3, 9e6], "same_tuning": True}
+    d = answer(trials(sd=0.001), made_at=made, published={"value": 0.6, "interval": [0.58, 0.62]})
+    assert (d["scope"], d["verdict"]) == ("published", "reproduced")
+    assert d["published"]["agreement"] == "agrees"
+    assert answer(made_at={**made, "same_tuning": False})["scope"] == "reduced"
+    assert answer(made_at={**made, "parameters": 14e3 / 3.1})["scope"] == "reduced"
+    assert "agreement" not in answer()["published"]
+
+
+def test_the_estimate_does_not_depend_on_the_order_of_rows():
+    table = trials()
+    a, b = answer(table), answer(table.sample(frac=1, random_state=0).reset_index(drop=True))
+    assert a["estimate"] == pytest.approx(b["estimate"])
+    assert a["ci95"] == pytest.approx(b["ci95"])
+
+
+def test_unresolved_says_what_could_have_been_seen():
+    d = answer(trials({"adamw": 1.0, "muon": 0.97}, sd=0.03))
+    assert d["verdict"] == "unresolved"
+    assert "unresolved at reduced scale" in d["sentence"]
+    assert "this run could see a ratio of compute below" in d["sentence"]
+    assert d["minimum_detectable_effect"] > 0
+
+
+def test_holm_runs_over_the_confirmatory_claims_only():
+    table = trials({"adamw": 1.0, "muon": 0.9}, sd=0.02)
+    one = {"a": claim(estimator=DIFFERENCE, expects={"below": 0}, published=None)}
+    alone = evaluate_claims(load_claims(one), table, profile="cpu")[0]
+    null = claim(estimator=DIFFERENCE, expects={"below": alone.estimate.parts[0].value}, published=None)
+    four = evaluate_claims(
+        load_claims({**one, "b": null, "c": null, "d": {**null, "confirmatory": False}}), table, profile="cpu"
+    )
+    assert four[0].p_holm == pytest.approx(min(1, 3 * alone.p_holm))
+    assert four[3].p_holm is None
+    assert four[3].verdict is None
+    assert "measured, not judged" in four[3].sentence
+
+
+def test_a_refused_claim_keeps_its_place_in_the_family():
+    table = trials()
+    one = {"a": claim(estimator=DIFFERENCE, expects={"below": 0}, published=None)}
+    alone = evaluate_claims(load_claims(one), table, profile="cpu")[0]
+    gone = claim(estimator={**DIFFERENCE, "arm": "lion"}, expects={"below": 0})
+    both = evaluate_claims(load_claims({**one, "b": gone}), table, profile="cpu")
+    assert both[0].p_holm == pytest.approx(2 * alone.p_holm)
+    assert "'lion' has no evaluation records" in both[1].refused
+    later = evaluate_claims(load_claims({**one, "b": {**gone, "needs_profile": "gpu"}}), table, profile="cpu")
+    assert later[0].p_holm == pytest.approx(alone.p_holm)
+    assert later[1].refused.startswith("needs gpu")
+
+
+def test_resolved_before_correction_is_said():
+    table = trials({"adamw": 1.0, "muon": 1.0}, sizes=("d24",), seeds=6, sd=0)
+    table.loc[table.arm == "muon", "test_loss"] += [-0.09, -0.01, -0.06, 0.01, -0.07, -0.05]
+    raw = {n: claim(estimator=DIFFERENCE, expects={"below": 0}, published=None) for n in "abcde"}
+    for n in "bcde":
+        raw[n]["expects"] = {"below": -0.045}
+    found = evaluate_claims(load_claims(raw), table, profile="cpu")[0]
+    plain = 2 * min(found.p_hold, found.p_fail)
+    assert plain < 0.05 < found.p_holm
+    assert found.resolved_before_correction
+    assert "unresolved at reduced scale (resolved before correction)" in found.sentence
+
+
+def test_a_verdict_that_hangs_on_one_size_is_unresolved():
+    rng = np.random.default_rng(0)
+    table = trials({"adamw": 1.0, "muon": 1.0}, sizes=SIZES[:3], sd=0)
+    noise = 0.001 * rng.standard_normal(len(table))
+    table["test_loss"] += noise + np.where((table.arm == "muon") & (table["size"] == "d24"), -0.2, 0.0)
+    table.loc[(table.arm == "muon") & (table["size"] != "d24"), "test_loss"] += 0.01
+    d = answer(table, estimator=DIFFERENCE, expects={"below": 0}, published=None)
+    assert d["p_holm"] < 0.05
+    assert d["verdict"] == "unresolved"
+    assert d["depends_on"] == "size d24"
+    assert "depends on size d24" in d["sentence"]
+
+
+def test_smoke_gives_no_verdict():
+    d = answer(profile="smoke")
+    assert (d["verdict"], d["refused"]) == (None, "plumbing: no verdict")
+    assert d["estimate"] is not None
+
+
+def test_an_identity_is_judged_at_any_scale_without_correction():
+    bound = {"name": "identity_bound", "arm": "muon", "value": ["flops_optimizer", "flops_model"], "bound": 0.02}
+    d = answer(kind="identity", estimator=bound, published=None)
+    assert (d["verdict"], d["scope"], d["p_holm"], d["ci95"]) == ("reproduced", "identity", None, None)
+    assert d["estimate"] == pytest.approx(0.5)
+    assert answer(kind="identity", estimator={**bound, "bound": 0.009}, published=None)["verdict"] == "contradicted"
+
+
+def test_equivalence_holds_inside_fails_outside_and_is_unresolved_between():
+    fields = {
+        "kind": "equivalence",
+        "estimator": DIFFERENCE,
+        "expects": {"within": [-0.03, 0.03]},
+        "published": None,
+        "margin": {"nats": 0.03, "compute": 0.15},
+    }
+    assert answer(trials({"adamw": 1, "muon": 1}, sd=0.005), **fields)["verdict"] == "holds_at_reduced_scale"
+    assert answer(trials({"adamw": 1, "muon": 0.4}, sd=0.005), **fields)["verdict"] == "fails_at_reduced_scale"
+    unclear = answer(trials({"adamw": 1, "muon": 1}, sd=0.06), **fields)
+    assert unclear["verdict"] == "unresolved"
+    assert "could see a margin of" in unclear["sentence"]
+
+
+def test_sequential_looks_spend_alpha():
+    claims = load_claims({"a": claim(estimator=DIFFERENCE, expects={"below": 0}, published=None)})
+    table = trials({"adamw": 1, "muon": 0.9})
+    plain, look = (evaluate_claims(claims, table, profile="cpu", look=k)[0] for k in (None, 3))
+    assert look.p_holm == pytest.approx(min(1, 5 * plain.p_holm))
+    assert look.interval()[1] > plain.interval()[1]
+    with pytest.raises(ClaimError, match="4 seeds is no look; looks are at 3, 5, 10 seeds"):
+        evaluate_claims(claims, table, profile="cpu", look=4)
+
+
+def test_the_ledger_is_a_table():
+    found = evaluate_claims(load_claims({"ratio": claim()}), trials(), profile="cpu")
+    assert list(ledger(found)["id"]) == ["ratio"]
+
+
+# --- bad input ------------------------------------------------------------------------------------------------
+
+
+def refused(table, **fields):
+    d = answer(table, **fields)
+    assert d["verdict"] is None
+    assert d["estimate"] is None
+    assert "claim 'ratio'" in d["refused"]
+    return d["refused"]
+
+
+def test_too_few_sizes():
+    assert "3 sizes over 1.70 decades" in refused(trials(sizes=SIZES[:3]))
+    table = trials()
+    table["flops"] = table["flops"] ** 0.5
+    assert "6 sizes over 0.85 decades" in refused(table)
+
+
+def test_an_arm_that_diverged_everywhere():
+    table = trials()
+    table.loc[table.arm == "muon", ["status", "test_loss"]] = ["diverged", np.nan]
+    message = refused(table)
+    assert "arm 'muon' diverged in all 18 evaluation trials" in message
+    assert "extend its learning-rate range downwards" in message
+
+
+def test_identical_values():
+    table = trials({"adamw": 1.0, "muon": 1.0}, sd=0)
+    assert "is identical in all 18 pairs; they ran the same computation" in refused(table)
+
+
+def test_edge_cells_take_no_part():
+    table = trials()
+    table.loc[(table.arm == "adamw") & (table["size"] == "d64"), "at_edge"] = True
+    d = answer(table)
+    assert d["num_sizes"] == 5
+    assert any("optimum on the edge of its range, left out: d64" in n for n in d["notes"])
+
+
+def test_missing_seeds_are_dropped_and_counted():
+    table = trials(seeds=4)
+    table = table[~((table.arm == "muon") & (table.seed == 3) & (table["size"] == "d24"))]
+    d = answer(table, estimator=DIFFERENCE, expects={"below": 0}, published=None)
+    assert d["num_seeds"] == 3
+    assert any("1 trials without a partner" in n for n in d["notes"])
+
+
+def test_divergence_is_capped_and_its_share_printed():
+    table = trials()
+    rows = (table.arm == "muon") & (table["size"] == "d24") & (table.seed == 0)
+    table.loc[rows, ["status", "test_loss"]] = ["diverged", np.nan]
+    d = answer(table, estimator={**DIFFERENCE, "where": {"size": "d24"}}, expects={"below": 0}, published=None)
+    row = d["table"][0]
+    finite = table[(table.arm == "muon") & (table["size"] == "d24")]["test_loss"].dropna()
+    assert row["muon"] == pytest.approx((finite.sum() + np.log(256)) / 3)
+    assert any("1 of 3 evaluation trials diverged (33 %, 95 % interval 1-91 %)" in n for n in d["notes"])
+
+
+def test_a_mean_over_survivors_is_refused():
+    table = trials(max_violation=0.1)
+    table.loc[table.index[table.arm == "muon"][0], ["status", "max_violation"]] = ["diverged", np.nan]
+    message = refused(
+        table, estimator={**DIFFERENCE, "metric": "max_violation"}, expects={"below": 0}, published=None
+    )
+    assert "over the survivors is refused" in message
+
+
+def test_other_numerics_classes_are_not_paired():
+    table = trials()
+    table.loc[table.arm == "muon", "numerics_class"] = "cuda"
+    assert "different numerics classes" in refused(table)
+
+
+def test_arms_with_own_seeds_are_compared_unpaired():
+    table = trials()
+    table.loc[table.arm == "muon", "seed"] += 100
+    d = answer(table, estimator=DIFFERENCE, expects={"below": 0}, published=None)
+    assert d["verdict"] == "holds_at_reduced_scale"
+    assert any("the arms share no seed; compared unpaired" in n for n in d["notes"])
+
+
+def test_failed_trials_are_counted_and_superseded_ones_ignored():
+    table = trials()
+    table.loc[(table.arm == "muon") & (table.seed == 2), "status"] = "crashed"
+    old = table[(table.arm == "muon") & (table.seed == 0)].assign(selected=False, test_loss=99.0)
+    d = answer(pd.concat([table, old]), estimator=DIFFERENCE, expects={"below": 0}, published=None)
+    assert d["num_seeds"] == 2
+    assert d["estimate"] < 0
+    assert any("6 trials left no result (6 crashed)" in n for n in d["notes"])
+
+
+def test_several_trials_of_one_seed_need_a_narrower_claim():
+    table = trials()
+    double = pd.concat([table, table[table.arm == "muon"].assign(width=1)])
+    assert "several evaluation trials of one seed" in refused(double)
+
+
+# --- the schema ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"expects": None}, "a confirmatory claim says what it expects"),
+        ({"kind": "vague"}, "kind: Input should be"),
+        ({"expects": {"below": 1, "above": 0}}, "give one of below, above, within, all"),
+        ({"kind": "equivalence"}, "expects a band"),
+        ({"kind": "equivalence", "expects": {"within": [0.9, 1.1]}}, "margin: {nats: .03, compute: .15}"),
+        ({"estimator": {"arm": "muon"}}, "estimator needs a name"),
+        ({"says": "This proves that Muon is better."}, "'proves' is kept out"),
+        ({"unit": "x"}, "unit: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_claim_is_explained(fields, message):
+    with pytest.raises(SuiteError, match="claim 'ratio'") as error:
+        load_claims({"ratio": claim(**fields)}, "suites/x.yaml: claims")
+    assert message in str(error.value)
+
+
+def test_unknown_estimators_and_arguments_get_a_hint():
+    with pytest.raises(UnknownNameError, match="Did you mean 'compute_ratio'"):
+        load_claims({"ratio": claim(estimator={"name": "compute_ration"})})
+    with pytest.raises(UnknownNameError, match="Did you mean 'baseline'"):
+        load_claims({"ratio": claim(estimator={"name": "compute_ratio", "arm": "muon", "base_line": "adamw"})})
+    with pytest.raises(ClaimError, match="needs baseline"):
+        load_claims({"ratio": claim(estimator={"name": "compute_ratio", "arm": "muon"})})
+
+
+def test_at_most_five_confirmatory_claims():
+    with pytest.raises(SuiteError, match="6 confirmatory claims"):
+        load_claims({f"c{i}": claim() for i in range(6)})
+
+
+@pytest.mark.parametrize("text", ["significant", "It proves", "we confirm", "no difference", "matches the paper"])
+def test_banned_words(text):
+    assert banned(text)
+    assert not banned("holds at reduced scale")
+
+
+def test_sentences_and_notes_hold_no_banned_word():
+    for table in (trials(), trials({"adamw": 1, "muon": 1.0}), trials({"adamw": 1, "muon": 2})):
+        d = answer(table)
+        assert not banned(d["sentence"])
+        assert not any(banned(n) for n in d["notes"])
+
+
+@pytest.mark.parametrize(
+    ("value", "se", "text"),
+    [
+        (0.68231, 0.054, "0.68"),
+        (0.68231, 0.0951, "0.7"),
+        (0.68231, 0.0949, "0.68"),
+        (123.4, 20, "123"),
+        (1.23456, 0.0011, "1.235"),
+    ],
+)
+def test_no_more_digits_than_the_first_of_the_error(value, se, text):
+    assert number(value, se) == text
+
+
+def test_amounts():
+    assert [amount(x) for x in (999, 13824, 98.3e3, 399e6, 1.5e9)] == ["999", "13.8k", "98.3k", "399M", "1.5B"]
+
+
+def test_messages_are_harness_errors():
+    assert issubclass(ClaimError, HarnessError)

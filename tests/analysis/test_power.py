@@ -1,0 +1,124 @@
+import pandas as pd
+import pytest
+
+from harness.analysis.claims import load_claims
+from harness.analysis.comparison import noise_table
+from harness.analysis.power import SuiteFacts, check_claim, facts_of, planned_power
+from harness.errors import ClaimError, UnknownNameError
+from tests.analysis.records import claim, trials
+
+DIFFERENCE = {"name": "mean_difference", "arm": "muon", "baseline": "adamw"}
+
+
+def made(**fields):
+    return load_claims({"ratio": claim(**fields)})[0]
+
+
+def facts(sizes=6, seeds=3, **fields):
+    return SuiteFacts(
+        sizes={"muon": sizes, "adamw": sizes},
+        seeds={"muon": seeds, "adamw": seeds},
+        all_arms=("muon", "adamw", "lion"),
+        **fields,
+    )
+
+
+def test_a_plan_that_can_answer_passes():
+    check_claim(made(), facts())
+
+
+@pytest.mark.parametrize(
+    ("fields", "plan", "message"),
+    [
+        ({}, {"sizes": 3}, "compute_ratio needs 4 sizes, 3 are planned"),
+        ({"estimator": {**DIFFERENCE, "test": "sign_flip"}}, {"sizes": 1, "seeds": 5}, "cannot go below p = 0.062"),
+        (
+            {"estimator": {**DIFFERENCE, "test": "sign_flip"}},
+            {"sizes": 1, "seeds": 6, "num_confirmatory": 3},
+            "plan 7 pairs",
+        ),
+        ({"estimator": DIFFERENCE}, {"seeds": 1}, "has 0 degrees of freedom"),
+        ({"estimator": {"name": "optimum_slope", "arm": "muon"}}, {"sizes": 2}, "needs 3 sizes, 2 are planned"),
+        ({"estimator": {**DIFFERENCE, "arm": "lion"}}, {}, "profile cpu does not run arm 'lion'"),
+    ],
+)
+def test_a_plan_that_cannot_answer_is_refused(fields, plan, message):
+    with pytest.raises(ClaimError, match="claim 'ratio'") as error:
+        check_claim(made(**fields), facts(**plan))
+    assert message in str(error.value)
+
+
+def test_unknown_arms_get_a_hint_and_postponed_claims_are_not_checked():
+    with pytest.raises(UnknownNameError, match="Did you mean 'muon'"):
+        check_claim(made(estimator={**DIFFERENCE, "arm": "moun"}), facts())
+    check_claim(made(needs_profile="gpu"), facts(sizes=1))
+    check_claim(made(), facts(sizes=1, profile="smoke"))
+
+
+def test_planned_effects_match_the_measured_ones():
+    """MDE in nats at a paired sd of .033: .055 (1 cell x 5 seeds), .030 (4 x 3), .015 (4 x 10)."""
+    noise = pd.DataFrame(
+        {"cell": ["a"], "arm": ["muon"], "n": [9], "mean": [1.9], "sd": [0.03], "sd_difference": [0.033]}
+    )
+    c = made(estimator=DIFFERENCE, expects={"below": 0})
+    for sizes, seeds, effect in ((1, 5, 0.055), (4, 3, 0.030), (4, 10, 0.015)):
+        assert planned_power(c, sizes, seeds, noise).effect == pytest.approx(effect, abs=0.001)
+
+
+def test_an_equivalence_margin_of_a_hundredth_needs_about_120_pairs():
+    noise = pd.DataFrame(
+        {"cell": ["a"], "arm": ["muon"], "n": [9], "mean": [1.9], "sd": [0.03], "sd_difference": [0.033]}
+    )
+    c = made(
+        kind="equivalence",
+        estimator=DIFFERENCE,
+        expects={"within": [-0.01, 0.01]},
+        margin={"nats": 0.01, "compute": 0.05},
+        published=None,
+    )
+    enough = next(
+        n for n in range(2, 400) if planned_power(c, 1, n, noise) and planned_power(c, 1, n, noise).margin <= 0.01
+    )
+    assert enough == pytest.approx(120, abs=15)
+
+
+def test_the_planned_ratio_is_near_the_measured_half_width():
+    """STATISTICS 4: half-width .16 in ln ratio at 6 sizes x 3 seeds."""
+    from scipy import stats
+
+    from harness.analysis.verdicts import detectable_factor
+
+    se = planned_power(made(), 6, 3).effect / detectable_factor(5)
+    assert se * stats.t.ppf(0.975, 5) == pytest.approx(0.16, abs=0.05)
+
+
+def test_a_committed_noise_table_is_used():
+    table = noise_table(trials(sd=0.003), baseline="adamw")
+    c = made(estimator=DIFFERENCE, expects={"below": 0})
+    assert planned_power(c, 6, 3, table).effect < 0.3 * planned_power(c, 6, 3).effect
+    assert planned_power(c, 1, 3, table) is None  # two degrees of freedom
+
+
+def test_facts_of_a_suite():
+    class Arm:
+        timing_only, seeds = False, None
+
+    class Suite:
+        active_arms = {"muon": Arm(), "adamw": Arm()}
+        arms = {**active_arms, "lion": Arm()}
+        seeds, profile, sweep = 3, "cpu", None
+        claims = {
+            "a": claim(),
+            "b": claim(needs_profile="gpu"),
+            "c": claim(kind="identity"),
+            "d": claim(confirmatory=False),
+        }
+
+        @staticmethod
+        def cells(arm):
+            return [({"size": s}, {}) for s in ("d24", "d32")]
+
+    found = facts_of(Suite())
+    assert found.sizes == {"muon": 2, "adamw": 2}
+    assert found.num_confirmatory == 1
+    assert "lion" in found.all_arms

@@ -60,7 +60,8 @@ def build_bpe(spec: DataSpec, base: Corpus, staging: Staging, progress: Progress
     for split in SPLITS:
         writer = staging.splits[split]
         for batch in _batches(_chunks(base.split(split))):
-            encoded = iter(tokenizer.encode_batch_fast([c for c in batch if c is not None], add_special_tokens=False))
+            text = [chunk for chunk in batch if chunk is not None]
+            encoded = iter(tokenizer.encode_batch_fast(text, add_special_tokens=False))
             for chunk in batch:
                 if chunk is None:
                     writer.write(separator)
@@ -70,14 +71,14 @@ def build_bpe(spec: DataSpec, base: Corpus, staging: Staging, progress: Progress
                     done += len(chunk)
             if progress:
                 progress(min(done, total), total)
-    text = (staging.path / TOKENIZER).read_bytes()
+    saved = (staging.path / TOKENIZER).read_bytes()
     about = {**base.about, "base": base.digest, "bpe": {
         "vocab_size": vocab_size, "trained_on_bytes": len(train),
         "tokenizers": importlib.metadata.version("tokenizers"),
     }}
     num_bytes: dict[str, int | None] = {s: base.num_tokens(s) for s in SPLITS}
     return staging.finish(spec, vocab_size=vocab_size, dtype="uint16", about=about, num_bytes=num_bytes,
-                          tokenizer=hashlib.sha256(text).hexdigest())
+                          tokenizer=hashlib.sha256(saved).hexdigest())
 
 
 def _chunks(split: np.ndarray) -> Iterator[str | None]:

@@ -105,7 +105,11 @@ def source_state(spec: DataSpec) -> str | None:
 
 def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
     digests: set[str] = set()
-    for file in (folder / "index").glob(f"{key}-{state or '*'}.json"):
+    try:
+        entries = list((folder / "index").glob(f"{key}-{state or '*'}.json"))
+    except PermissionError as error:
+        raise DataError(f"{error.filename}: cannot read ({error.strerror}); choose another data folder") from None
+    for file in entries:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             digest = json.loads(file.read_text(encoding="utf-8"))["digest"]
             if (folder / "corpora" / digest / META).is_file():

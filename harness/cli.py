@@ -46,9 +46,7 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="File with your own methods; may be repeated.", show_default=False),
 ]
-Only = Annotated[
-    str | None, typer.Option("--only", help="Run a part: arm=muon,size=d24.", show_default=False)
-]
+Only = Annotated[str | None, typer.Option("--only", help="Run a part: arm=muon,size=d24.", show_default=False)]
 DEFAULT_RESULTS = Path("results")
 
 
@@ -106,9 +104,7 @@ def _print_json(value: Any) -> None:
 @app.command("list")
 @command
 def list_(
-    what: Annotated[
-        str, typer.Argument(help="suites, methods, or a kind of method such as optimizer.")
-    ] = "all",
+    what: Annotated[str, typer.Argument(help="suites, methods, or a kind of method such as optimizer.")] = "all",
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -189,8 +185,7 @@ def plan(
     export: Annotated[
         Path | None,
         typer.Option(
-            help="Write the pending round to this file, to be executed "
-            "on another machine by `harness execute`."
+            help="Write the pending round to this file, to be executed on another machine by `harness execute`."
         ),
     ] = None,
     details: Annotated[bool, typer.Option("--trials", help="One line a trial.")] = False,
@@ -211,12 +206,8 @@ def run(
     only: Only = None,
     plugins: Plugins = None,
     results: Results = DEFAULT_RESULTS,
-    executor: Annotated[
-        str, typer.Option(help="local: worker processes; inline: in this process.")
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; default: one per core or GPU.")
-    ] = None,
+    executor: Annotated[str, typer.Option(help="local: worker processes; inline: in this process.")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per core or GPU.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `harness plan`.")] = False,
     track: Annotated[
         bool,
@@ -225,6 +216,7 @@ def run(
             help="Mirror records to MLflow as they are stored; training never waits for it.",
         ),
     ] = True,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Least seconds between a trial's checkpoints.")] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
 ) -> int:
     """Run suites until nothing is left to do; resumes where an earlier run stopped."""
@@ -234,7 +226,9 @@ def run(
     if dry_run:
         console.plan_command(suites, results, only, False, None, False)
         return OK
-    return console.run_command(suites, results, only, executor, workers, track, quiet)
+    return console.run_command(
+        suites, results, only, executor, workers, track, quiet, checkpoint_seconds=checkpoint_seconds
+    )
 
 
 @app.command()
@@ -245,9 +239,7 @@ def execute(
     data: Annotated[Path, typer.Option(help="Folder of built data sets.")] = Path("results/data"),
     records: Annotated[
         Path | None,
-        typer.Option(
-            "--import", help="Instead of executing: import the records of this folder into --results."
-        ),
+        typer.Option("--import", help="Instead of executing: import the records of this folder into --results."),
     ] = None,
     results: Results = DEFAULT_RESULTS,
 ) -> int:
@@ -345,17 +337,11 @@ def regress(
 @app.command()
 @command
 def analyse(
-    file: Annotated[
-        Path, typer.Argument(help="CSV in long format: arm, size or compute, seed, loss, diverged.")
-    ],
-    estimator: Annotated[
-        str, typer.Option(help="Estimator; --list-estimators names them.")
-    ] = "compute_ratio",
+    file: Annotated[Path, typer.Argument(help="CSV in long format: arm, size or compute, seed, loss, diverged.")],
+    estimator: Annotated[str, typer.Option(help="Estimator; --list-estimators names them.")] = "compute_ratio",
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[key=value]...", help="The estimator's arguments, e.g. arm=muon baseline=adamw."
-        ),
+        typer.Argument(metavar="[key=value]...", help="The estimator's arguments, e.g. arm=muon baseline=adamw."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -396,12 +382,8 @@ def accept(
 def clean(
     words: Words = None,
     results: Results = DEFAULT_RESULTS,
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Delete records of old code for these suites.")
-    ] = False,
-    unused: Annotated[
-        bool, typer.Option("--unused", help="Delete records that no stored plan uses.")
-    ] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Delete records of old code for these suites.")] = False,
+    unused: Annotated[bool, typer.Option("--unused", help="Delete records that no stored plan uses.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
 ) -> None:
     """Remove scratch folders; with --stale or --unused, records too."""
@@ -421,9 +403,7 @@ def track(
     as_json: Json = False,
     uri: Annotated[
         str,
-        typer.Option(
-            help="MLflow tracking URI; default: $MLFLOW_TRACKING_URI, else SQLite in the results folder."
-        ),
+        typer.Option(help="MLflow tracking URI; default: $MLFLOW_TRACKING_URI, else SQLite in the results folder."),
     ] = "",
 ) -> int:
     """Send to MLflow what is missing there, each record exactly once."""
@@ -445,9 +425,7 @@ def doctor(
     as_json: Json = False,
     default_profile: Annotated[
         bool,
-        typer.Option(
-            "--default-profile", help="Print only the profile that `make reproduce-all` takes here."
-        ),
+        typer.Option("--default-profile", help="Print only the profile that `make reproduce-all` takes here."),
     ] = False,
 ) -> None:
     """What this machine can run, how long each profile will take, what is missing and how to get it."""

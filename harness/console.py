@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -183,9 +184,7 @@ class _Progress(runner.Watcher):
                 f"[red]{record.status}[/] {label}: {record.reason.strip().splitlines()[-1:]}", highlight=False
             )
         elif record.status == "diverged":
-            self.bar.console.print(
-                f"[yellow]diverged[/] {label} at step {record.diverged_step}", highlight=False
-            )
+            self.bar.console.print(f"[yellow]diverged[/] {label} at step {record.diverged_step}", highlight=False)
         self.left = max(self.left - self.share, 0.0)
         self.bar.advance(self.task)
         self._draw()
@@ -236,6 +235,7 @@ def run_command(
     workers: int | None,
     track: bool,
     quiet: bool,
+    checkpoint_seconds: float = 30.0,
 ) -> int:
     """Run, show progress, say what happened; the exit code."""
     from harness.cli import OK, TRIAL_FAILED
@@ -249,27 +249,22 @@ def run_command(
         from harness.tracking import Follower
 
         mirror = Follower(results)
-    watcher: runner.Watcher
+    bar = _Progress(console, count) if console.is_terminal and not quiet else None
     try:
-        if console.is_terminal and not quiet:
-            watcher = _Progress(console, count)
-            with watcher.bar:
-                summary = runner.run(
-                    suites,
-                    store,
-                    machine,
-                    only=kept,
-                    watcher=watcher,
-                    after_store=mirror.put if mirror else None,
-                )
-        else:
-            watcher = _Lines(quiet)
+        with bar.bar if bar else contextlib.nullcontext():
             summary = runner.run(
-                suites, store, machine, only=kept, watcher=watcher, after_store=mirror.put if mirror else None
+                suites,
+                store,
+                machine,
+                only=kept,
+                watcher=bar or _Lines(quiet),
+                after_store=mirror.put if mirror else None,
+                checkpoint_seconds=checkpoint_seconds,
             )
     finally:
-        if mirror:
-            mirror.close()
+        machine.close()
+        if mirror and (left := mirror.close().failed):
+            typer.secho(f"tracking: {left} records not sent; later: harness track", fg="yellow", err=True)
     for note in summary.notes:
         typer.secho(note, fg="yellow", err=True)
     for plan in summary.plans:
@@ -284,9 +279,7 @@ def run_command(
     for label, record in summary.failed:
         typer.secho(f"{record.status}: {label}", fg="red", err=True)
     if summary.interrupted:
-        typer.secho(
-            "stopped; what is done is kept, and the same command goes on from here", fg="yellow", err=True
-        )
+        typer.secho("stopped; what is done is kept, and the same command goes on from here", fg="yellow", err=True)
         return 130
     return TRIAL_FAILED if summary.failed else OK
 
@@ -325,9 +318,7 @@ def clean_command(suites: Sequence[Suite], results: Path, stale: bool, unused: b
                 for r in load_rows(store, suite, profile)[1]
                 if r.record
             }
-        going += [
-            r for rs in store.load().by_identity.values() for r in rs if (r.identity, code_of(r)) not in used
-        ]
+        going += [r for rs in store.load().by_identity.values() for r in rs if (r.identity, code_of(r)) not in used]
     typer.echo(
         f"{len(folders)} scratch folders, {len(going)} records"
         + ("" if yes else "; nothing deleted yet: add --yes")
@@ -351,4 +342,9 @@ def track_command(suites: Sequence[Suite], results: Path, uri: str) -> dict[str,
             rows += load_rows(store, suite.name, suite.profile, shelf)[1]
     if not rows:
         raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
-    return tracking.sync(rows, results, uri or None).as_dict()
+    folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]
+    verdicts = {
+        c["id"]: c["verdict"] for f in folders for c in json.loads((f / "report.json").read_bytes())["claims"]
+        if c["verdict"]
+    }  # fmt: skip
+    return tracking.sync(rows, results, uri or None, reports=folders, verdicts=verdicts).as_dict()

@@ -148,9 +148,7 @@ def _parametrization(method: Any) -> Iterator[str]:
         ("embedding", 256, 64), ("hidden", 64, 64), ("hidden", 64, 256), ("readout", 64, 256), ("vector", 1, 64)
     )  # fmt: skip
     for role, fan_in, fan_out in shapes:
-        shape = ParameterShape(
-            role=role, fan_in=fan_in, fan_out=fan_out, base_fan_in=fan_in, base_fan_out=fan_out
-        )
+        shape = ParameterShape(role=role, fan_in=fan_in, fan_out=fan_out, base_fan_in=fan_in, base_fan_out=fan_out)
         scaling = method.scaling(shape, "adam")
         if not isinstance(scaling, Scaling):
             yield f"scaling({role}) is {type(scaling).__name__}, expected Scaling"

@@ -84,9 +84,7 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
         path = store.runs / "plugins" / Path(name).name
         write_atomically(path, source.encode())
         plugins.append(str(path))
-    done = {
-        r.identity for records in store.load().by_identity.values() for r in records if r.status in FINISHED
-    }
+    done = {r.identity for records in store.load().by_identity.values() for r in records if r.status in FINISHED}
     todo = [e for e in content["tasks"] if e["trial"].identity not in done]
     labels = {e["trial"].identity: e["label"] for e in todo}
     tasks = []
@@ -99,7 +97,6 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
                 plugins=plugins,
                 data_folder=str(data),
                 work_folder=str(store.work),
-                artifact_folder=str(store.runs / "staging" / entry["trial"].identity),
                 timeout_seconds=entry["timeout_seconds"],
                 exclusive=entry["exclusive"],
                 threads=int(compute.get("threads", 1)),
@@ -108,7 +105,7 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
         )
     failed = 0
     for number, (task, record) in enumerate(InlineExecutor().run(tasks, lambda *_: None), 1):
-        store.write(record, Path(task.artifact_folder))
+        store.write(record, task.staging)
         failed += record.status not in FINISHED
         echo(
             f"{number}/{len(tasks)} {record.status} {record.seconds.get('total', 0):.1f} s "
@@ -128,9 +125,7 @@ def import_records(folder: Path, results: Path) -> int:
         try:
             record = Record.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise HarnessError(
-                f"{path}: damaged record: {str(error).splitlines()[0]}; execute it again"
-            ) from None
+            raise HarnessError(f"{path}: damaged record: {str(error).splitlines()[0]}; execute it again") from None
         staging = target.runs / "staging" / record.identity
         artifacts = source.artifact_folder(record)
         if artifacts.is_dir():

@@ -240,7 +240,7 @@ def _run(task: Task, token: str, on_progress: Callable[[float], None]) -> dict[s
         "metrics": outcome.metrics,
         "curves": outcome.curves,
         "probes": {
-            name: table.model_copy(update={"about": {**table.about, "asked": dict(task.probes[name])}})
+            name: table.model_copy(update={"about": {**table.about, "asked": dict(task.probes.get(name, {}))}})
             for name, table in outcome.probes.items()
         },
         "seconds": outcome.seconds,

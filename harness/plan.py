@@ -115,18 +115,14 @@ class Planner:
             names = []
             for section, kind, value in method_sections(self.module, config):
                 if section in canonical:
-                    canonical[section] = registry.canonical(
-                        kind, value, f"{self.suite.file}: {where}: {section}"
-                    )
+                    canonical[section] = registry.canonical(kind, value, f"{self.suite.file}: {where}: {section}")
                 names.append(f"{kind}.{value['name']}")
             built = Trial(workload=self.suite.workload, config=canonical, seed=0)
             flops = self.module.cost(config).flops
             self._configs[text] = (built.config, self._data(config), flops, ",".join(names))
         canonical, data, flops, code = self._configs[text]
         return (
-            Trial.model_construct(
-                workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}
-            ),
+            Trial.model_construct(workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}),
             flops,
             code,
         )
@@ -175,6 +171,8 @@ class Planner:
         here = self._numerics_class(planned.trial.config.get("compute", {}).get("device", "cpu"))
         same = [r for r in fresh if r.numerics_class == here]
         record = (same or fresh)[-1]
+        if record.status == "skipped" and record.numerics_class != here:
+            return Item(planned, "missing", "skipped elsewhere", record, flops)
         if record.status not in FINISHED:
             return Item(
                 planned,
@@ -201,15 +199,11 @@ def make_plan(
     ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
     """
-    return _Expansion(
-        suite, Planner(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}
-    ).plan()
+    return _Expansion(suite, Planner(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
 
 
 class _Expansion:
-    def __init__(
-        self, suite: Suite, planner: Planner, only: Mapping[str, set[str]], probes: Mapping[str, Any]
-    ):
+    def __init__(self, suite: Suite, planner: Planner, only: Mapping[str, set[str]], probes: Mapping[str, Any]):
         self.suite = suite
         self.planner = planner
         self.only = only
@@ -301,9 +295,7 @@ class _Expansion:
             if item.record.status == "skipped":
                 return math.nan
             if item.record.status == "completed" and metric not in item.record.metrics:
-                raise SuiteError(
-                    str(unknown("metric", metric, item.record.metrics, f"{self.suite.file}: metric"))
-                )
+                raise SuiteError(str(unknown("metric", metric, item.record.metrics, f"{self.suite.file}: metric")))
             value = item.record.metrics.get(metric) if item.record.status == "completed" else None
             values.append(math.inf if value is None else value)
         return sum(values) / len(values)
@@ -324,9 +316,7 @@ class _Expansion:
         def lookup(point: Point) -> float | None:
             key = key_of(point)
             if key not in cache:
-                items = [
-                    self._add(arm, cell, raw, seed, where, point, role="tuning") for seed in tuning.seeds
-                ]
+                items = [self._add(arm, cell, raw, seed, where, point, role="tuning") for seed in tuning.seeds]
                 cache[key] = self._value(items, tuning.metric)
             return cache[key]
 
@@ -340,9 +330,7 @@ class _Expansion:
                 self.result.more += seeds
             return
         self._mark_selected(arm, cell, state.chosen)
-        self._evaluate(
-            arm, cell, raw, state.chosen, seeds, where, ladder=state.asked, budget=len(state.asked)
-        )
+        self._evaluate(arm, cell, raw, state.chosen, seeds, where, ladder=state.asked, budget=len(state.asked))
 
     def _mark_selected(self, arm: str, cell: dict[str, Any], chosen: Chosen) -> None:
         for n, item in enumerate(self.result.items):
@@ -447,8 +435,7 @@ class _Expansion:
             path, r = next(iter(space.items()))
             half = near["points"] // 2
             points = [
-                {**centre.point, path: centre.point[path] * 2.0 ** (k * r.step)}
-                for k in range(-half, half + 1)
+                {**centre.point, path: centre.point[path] * 2.0 ** (k * r.step)} for k in range(-half, half + 1)
             ]
         observed: dict[str, tuple[Point, float]] = {}
         todo, added = points, 0
@@ -464,9 +451,7 @@ class _Expansion:
                 self.result.more += (sweep.closure - added) * seeds
                 self.chosen[arm, key_of_cell(cell)] = None
                 return
-            todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][
-                : sweep.closure - added
-            ]
+            todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][: sweep.closure - added]
             added += len(todo)
         finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
         if finite:
@@ -485,9 +470,7 @@ class _Expansion:
                 for arm, definition in self.suite.active_arms.items():
                     if definition.hyperparameters or not self._wanted(arm, cell):
                         continue
-                    raw = merged(
-                        merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {})
-                    )
+                    raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {}))
                     self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")
 
 
@@ -536,4 +519,3 @@ def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
     inside = np.interp(wanted, x, y)
     beyond = np.where(wanted > x[-1], wanted - x[-1], 0.0)
     return np.exp(inside + beyond).tolist()
-

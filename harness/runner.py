@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness import registry
@@ -82,6 +81,7 @@ def run(
     watcher: Watcher | None = None,
     after_store: Callable[[Row], None] | None = None,
     timeout: float | None = None,
+    checkpoint_seconds: float = 30.0,
 ) -> Summary:
     """Run suites until nothing is pending. A trial that failed is tried once per call.
 
@@ -110,7 +110,7 @@ def run(
         estimates = estimate_seconds(items, shelf)
         watcher.round(number, items, sum(p.more for p in plans), sum(estimates))
         tasks = [
-            _task(item, store, timeout or _timeout(suites, item), seconds)
+            _task(item, store, timeout or _timeout(suites, item), seconds, checkpoint_seconds)
             for item, seconds in zip(items, estimates, strict=True)
         ]
         by_identity = {i.planned.trial.identity: i for i in items}
@@ -121,7 +121,7 @@ def run(
         try:
             for task, record in executor.run(tasks, on_event):
                 item = by_identity[task.trial.identity]
-                store.write(record, Path(task.artifact_folder))
+                store.write(record, task.staging)
                 if record.status in FINISHED:
                     shutil.rmtree(store.work / record.identity, ignore_errors=True)
                 shelf.add(record)
@@ -131,7 +131,8 @@ def run(
                     summary.failed.append((label_of(item), record))
                 if after_store:
                     after_store(Row(item.planned, record))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
+            # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
             summary.interrupted = True
             break
     summary.plans = plan_all(suites, shelf, store)
@@ -145,10 +146,7 @@ def _timeout(suites: Sequence[Suite], item: Item) -> float:
     return next(s.timeout_seconds for s in suites if s.name == item.planned.suite)
 
 
-def _task(item: Item, store: Store, timeout: float, seconds: float) -> Task:
-    identity = item.planned.trial.identity
-    staging = store.runs / "staging" / identity
-    shutil.rmtree(staging, ignore_errors=True)
+def _task(item: Item, store: Store, timeout: float, seconds: float, checkpoint_seconds: float) -> Task:
     compute = item.planned.trial.config.get("compute", {})
     return Task(
         trial=item.planned.trial,
@@ -156,8 +154,9 @@ def _task(item: Item, store: Store, timeout: float, seconds: float) -> Task:
         plugins=[str(p) for p in registry.plugin_paths()],
         data_folder=str(store.data),
         work_folder=str(store.work),
-        artifact_folder=str(staging),
+        records_folder=str(store.records),
         timeout_seconds=timeout,
+        checkpoint_seconds=checkpoint_seconds,
         expected_seconds=seconds,
         exclusive=item.planned.role == "timing",
         threads=int(compute.get("threads", 1)),

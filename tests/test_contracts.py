@@ -13,7 +13,7 @@ def test_every_baseline_keeps_its_contract(kind, name):
     assert contracts.check_method(kind, name) == []
 
 
-LION = '''
+LION = """
 from dataclasses import dataclass
 import torch
 from harness.registry import register
@@ -45,7 +45,7 @@ class Lion:
 
     def flops_per_step(self, shapes):
         return 6.0 * sum(torch.Size(s).numel() for _, s in shapes)
-'''
+"""
 
 
 def check(plugin, text):  # noqa: F811
@@ -57,18 +57,28 @@ def test_an_optimizer_as_a_user_would_write_it_passes(plugin):  # noqa: F811
     assert check(plugin, LION) == []
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("for g in groups]", "for g in groups[1:]]", "parameters p0 are in no group"),
-    ('self.lr * g.scaling.lr', "self.lr", "scaling.lr of the groups is ignored"),
-    (".sub_(u, alpha=g[\"lr\"])", ".sub_(u * float('nan'))", "is not finite after 3 steps"),
-    ("m = self.state[p].setdefault(\"m\", torch.zeros_like(p))",
-     "m = self.__dict__.setdefault(id(p), torch.zeros_like(p))", "a run resumed from it differs"),
-    ("(0.9 * m + 0.1 * p.grad).sign()", "(0.9 * m + 0.1 * p.grad + torch.randn_like(p)).sign()", "two runs on equal"),
-    ('return "adam"', 'return "lion"', "family('embedding') is 'lion'"),
-    ("6.0 *", "0.0 *", "flops_per_step is 0.0"),
-    ("def flops_per_step", "def flops", "lacks flops_per_step"),
-    ("lr: float = 1e-3\n", "lr: float = 1e-3\n    beta: float\n", "field 'beta' needs a default"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("for g in groups]", "for g in groups[1:]]", "parameters p0 are in no group"),
+        ("self.lr * g.scaling.lr", "self.lr", "scaling.lr of the groups is ignored"),
+        ('.sub_(u, alpha=g["lr"])', ".sub_(u * float('nan'))", "is not finite after 3 steps"),
+        (
+            'm = self.state[p].setdefault("m", torch.zeros_like(p))',
+            "m = self.__dict__.setdefault(id(p), torch.zeros_like(p))",
+            "a run resumed from it differs",
+        ),
+        (
+            "(0.9 * m + 0.1 * p.grad).sign()",
+            "(0.9 * m + 0.1 * p.grad + torch.randn_like(p)).sign()",
+            "two runs on equal",
+        ),
+        ('return "adam"', 'return "lion"', "family('embedding') is 'lion'"),
+        ("6.0 *", "0.0 *", "flops_per_step is 0.0"),
+        ("def flops_per_step", "def flops", "lacks flops_per_step"),
+        ("lr: float = 1e-3\n", "lr: float = 1e-3\n    beta: float\n", "field 'beta' needs a default"),
+    ],
+)
 def test_each_broken_clause_is_named(plugin, old, new, message):  # noqa: F811
     assert old in LION
     problems = check(plugin, LION.replace(old, new))

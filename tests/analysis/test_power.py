@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -100,25 +102,22 @@ def test_a_committed_noise_table_is_used():
 
 
 def test_facts_of_a_suite():
-    class Arm:
-        timing_only, seeds = False, None
-
-    class Suite:
-        active_arms = {"muon": Arm(), "adamw": Arm()}
-        arms = {**active_arms, "lion": Arm()}
-        seeds, profile, sweep = 3, "cpu", None
-        claims = {
+    arms = {name: SimpleNamespace(timing_only=False, seeds=None) for name in ("muon", "adamw")}
+    suite = SimpleNamespace(
+        active_arms=arms,
+        arms={**arms, "lion": None},
+        seeds=3,
+        profile="cpu",
+        sweep=None,
+        cells=lambda arm: [({"size": s}, {}) for s in ("d24", "d32")],
+        claims={
             "a": claim(),
             "b": claim(needs_profile="gpu"),
             "c": claim(kind="identity"),
             "d": claim(confirmatory=False),
-        }
-
-        @staticmethod
-        def cells(arm):
-            return [({"size": s}, {}) for s in ("d24", "d32")]
-
-    found = facts_of(Suite())
+        },
+    )
+    found = facts_of(suite)
     assert found.sizes == {"muon": 2, "adamw": 2}
     assert found.num_confirmatory == 1
     assert "lion" in found.all_arms

@@ -23,9 +23,9 @@ def with_method(base: Suite, kind: str, name: str, against: Sequence[str]) -> Su
     suite's workload has no such section or an arm to compare with does not exist.
     """
     candidates = [a for a, arm in base.active_arms.items() if not arm.hyperparameters and not arm.timing_only]
-    for arm in against:
-        if arm not in base.arms:
-            raise unknown("arm", arm, base.arms, "--against")
+    for rival in against:
+        if rival not in base.arms:
+            raise unknown("arm", rival, base.arms, "--against")
     rivals = list(against) or candidates
     if name in base.arms:
         raise HarnessError(f"suite {base.name!r} has an arm {name!r} already; rename the method's file")

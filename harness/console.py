@@ -123,12 +123,12 @@ def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
         table.add_column(column)
     groups: dict[tuple[str, str, str], dict[str, int]] = {}
     for i in plan.items:
-        key = (i.planned.arm, " ".join(f"{k}={v}" for k, v in i.planned.cell.items()), i.planned.role)
+        key: tuple[str, str, str] = (i.planned.arm, " ".join(f"{k}={v}" for k, v in i.planned.cell.items()), i.planned.role)
         states = groups.setdefault(key, {"done": 0, "stale": 0, "missing": 0, "failed": 0})
         states[i.state] += 1
     if not details:
-        for key, states in groups.items():
-            table.add_row(*key, *(str(n) if n else "" for n in states.values()))
+        for group, states in groups.items():
+            table.add_row(*group, *(str(n) if n else "" for n in states.values()))
         console.print(table)
         return
     for item in plan.items:
@@ -222,7 +222,7 @@ def make_executor(name: str, workers: int | None) -> tuple[Any, int]:
     from harness.executors import executor
 
     if name == "local":
-        local = executor(name, workers=workers)
+        local: Any = executor(name, workers=workers)
         return local, local.workers
     return executor(name), 1
 

@@ -28,7 +28,7 @@ GPU_HEADROOM = 1.5
 
 def examine(results: Path = Path("results")) -> dict[str, Any]:
     """Measurements, versions, an estimate for every suite and profile, and what is missing."""
-    folder = results if results.is_dir() else Path(".")
+    folder = results if results.is_dir() else Path()
     measured = measure(folder)
     profiles = [_estimate(name, profile, measured) for profile in PROFILES for name in _with(profile)]
     return {

@@ -260,7 +260,8 @@ def build(kind: str, config: Mapping[str, Any], where: str = "") -> Any:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise PluginError(
-            f"{where + ': ' if where else ''}{kind} {name!r}, key {place!r}: {first['msg']} (got {first['input']!r})"
+            f"{where + ': ' if where else ''}{kind} {name!r}, key {place!r}: {first['msg']} "
+            f"(got {first['input']!r})"
         ) from None
 
 

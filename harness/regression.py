@@ -59,7 +59,7 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Comp
             continue
         _, old_rows = store.read_reference(suite.name, name)
         old = {r.record.identity: r.record for r in old_rows if r.record}
-        counts = {"suite": suite.name, "identical": 0, "changed": 0, "other_class": 0, "missing": 0}
+        counts: dict[str, Any] = {"suite": suite.name, "identical": 0, "changed": 0, "other_class": 0, "missing": 0}
         for identity, before in old.items():
             now = shelf.by_identity.get(identity, [])
             same = [r for r in now if r.numerics_class == before.numerics_class]

@@ -405,7 +405,7 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
         p, r = row.planned, row.record
         for name, table in (r.probes if r else {}).items():
             frame = pd.DataFrame(table.rows, columns=table.columns)
-            labels = {
+            labels: dict[str, Any] = {
                 "identity": r.identity if r else "",
                 "suite": p.suite,
                 "arm": p.arm,
@@ -428,7 +428,8 @@ def load_rows(
     plan = store.read_plan(suite, profile)
     if plan is None:
         raise StoreError(
-            f"{store.root}: no run of suite {suite!r} at profile {profile!r}; run: harness run {suite} profile={profile}"
+            f"{store.root}: no run of suite {suite!r} at profile {profile!r}; "
+            f"run: harness run {suite} profile={profile}"
         )
     shelf = shelf or store.load()
     rows = []

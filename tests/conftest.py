@@ -39,7 +39,8 @@ TOY_SUITE: dict[str, Any] = {
 @pytest.fixture
 def toy_workload(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the toy workload known as ``toy``."""
-    monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, str(Path(toy.__file__).parent)])
+    folder = str(Path(toy.__file__).parent)
+    monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
     return toy
 
 

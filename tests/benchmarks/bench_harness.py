@@ -1,0 +1,69 @@
+"""Speed of the harness itself: planning and loading ten thousand trials, and the command's first word."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from harness.plan import make_plan
+from harness.record import Curve
+from harness.store import Shelf, Store, trials_frame
+from harness.suite import Suite
+from tests.conftest import TOY_SUITE, run_toy
+
+TEN_THOUSAND = {
+    **{k: v for k, v in TOY_SUITE.items() if k != "tuning"},
+    "seeds": 1000,
+    "arms": {"adamw": {"optimizer": {"name": "adamw"}}},
+    "sweep": {"space": {"optimizer.lr": {"log2": [-9, -5]}}},
+}
+
+
+@pytest.fixture
+def suite(toy_workload):
+    return Suite.model_validate(TEN_THOUSAND)
+
+
+def test_plan_of_ten_thousand_missing_trials(benchmark, suite, tmp_path):
+    """Target: under 2 s."""
+    plan = benchmark.pedantic(make_plan, (suite, Shelf(), tmp_path), rounds=3)
+    assert len(plan.items) == 10_000
+
+
+def test_plan_of_ten_thousand_done_trials(benchmark, suite, tmp_path):
+    """Target: under 2 s."""
+    shelf = Shelf()
+    for item in make_plan(suite, shelf, tmp_path).items:
+        shelf.add(run_toy(item.planned.trial))
+    plan = benchmark.pedantic(make_plan, (suite, shelf, tmp_path), rounds=3)
+    assert not plan.pending
+
+
+def test_load_of_ten_thousand_records(benchmark, suite, tmp_path):
+    """Target: under 3 s, curves of 40 points included."""
+    store = Store(tmp_path)
+    store.prepare()
+    curves = {"train_loss": Curve(steps=list(range(40)), values=[1 / 3] * 40)}
+    for item in make_plan(suite, Shelf(), tmp_path).items:
+        record = run_toy(item.planned.trial, curves=curves)
+        path = store.path_of(record)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(record.model_dump_json())
+    shelf = benchmark.pedantic(store.load, rounds=3)
+    assert len(shelf) == 10_000
+
+
+def test_help(benchmark):
+    """Target: under 0.5 s."""
+    benchmark.pedantic(
+        subprocess.run, ([sys.executable, "-m", "harness", "--help"],), {"capture_output": True, "check": True}, rounds=5
+    )
+
+
+def test_frame_of_ten_thousand_rows(benchmark, suite, tmp_path):
+    from harness.store import Row
+
+    rows = [Row(i.planned, run_toy(i.planned.trial)) for i in make_plan(suite, Shelf(), tmp_path).items]
+    assert len(benchmark.pedantic(trials_frame, (rows,), rounds=3)) == 10_000

@@ -144,6 +144,22 @@ def restarts(schedule: Sequence[Triple], precision: Precision, rows: int, column
     return tuple(pieces)
 
 
+class Scratch:
+    """Buffers that outlive a call. On a CPU freshly allocated megabytes cost a page fault every 4 KiB."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """An uninitialised tensor, valid until ``name`` is taken again."""
+        size = math.prod(shape)
+        buffer = self._buffers.get((name, dtype, device))
+        if buffer is None or buffer.numel() < size:
+            buffer = torch.empty(size, dtype=dtype, device=device)
+            self._buffers[name, dtype, device] = buffer
+        return buffer[:size].view(*shape)
+
+
 def orthogonalize(
     X: Tensor, coefficients: CoefficientSet, *, steps: int | None = None, precision: Precision = "bfloat16"
 ) -> Tensor:
@@ -153,65 +169,58 @@ def orthogonalize(
     matrix is divided by its Frobenius norm (computed in float32 or wider) first. The Gram matrix is formed
     on the short side: X X^T for wide matrices, X^T X for tall ones. Source: K. Jordan, Muon (2024).
     """
+    dtype = torch.promote_types(X.dtype, torch.float32)
+    stack = X.reshape(-1, *X.shape[-2:]).to(dtype, copy=True)
+    orthogonalize_(stack, coefficients, Scratch(), steps=steps, precision=precision)
+    return stack.view(X.shape).to(getattr(torch, precision))
+
+
+def orthogonalize_(
+    stack: Tensor,
+    coefficients: CoefficientSet,
+    scratch: Scratch,
+    *,
+    steps: int | None = None,
+    precision: Precision = "bfloat16",
+) -> None:
+    """``orthogonalize`` in place; stack: (batch, rows, columns) in float32 or wider."""
+    if stack.numel() == 0:
+        return
     schedule = coefficients.schedule(steps)
-    rows, columns = X.shape[-2:]
-    if X.numel() == 0:
-        return X.to(getattr(torch, precision))
-    stack = X.reshape(-1, rows, columns)
-    stack = stack.float() if stack.dtype in (torch.bfloat16, torch.float16) else stack
     norm = torch.linalg.vector_norm(stack, dim=(1, 2), keepdim=True)
-    stack = (stack * norm.clamp_min(EPS).mul_(coefficients.norm_factor).reciprocal_()).to(
-        getattr(torch, precision)
-    )
+    stack.mul_(norm.clamp_min_(EPS).mul_(coefficients.norm_factor).reciprocal_())
+    dtype = getattr(torch, precision)
+    X, Y = (scratch.take(name, stack.shape, dtype, stack.device) for name in "XY")
+    X.copy_(stack)
     position = 0
-    for length in restarts(schedule, precision, rows, columns):
+    for length in restarts(schedule, precision, *stack.shape[1:]):
         piece = schedule[position : position + length]
         position += length
-        if length == 1:
-            stack = _step(stack, piece[0])
-        else:
-            stack = _composed(stack, piece)
-    return stack.reshape(X.shape)
+        _iterate(X, piece, Y, scratch)
+        X, Y = Y, X
+    stack.copy_(X)
 
 
-def _step(X: Tensor, triple: Triple) -> Tensor:
-    """One step of the plain iteration; X: (batch, rows, columns)."""
-    a, b, c = triple
-    tall = X.shape[1] > X.shape[2]
+def _iterate(X: Tensor, piece: Sequence[Triple], out: Tensor, scratch: Scratch) -> None:
+    """out <- the steps of ``piece``, on one Gram matrix, applied to X; both (batch, rows, columns)."""
+    batch, rows, columns = X.shape
+    tall, m = rows > columns, min(rows, columns)
+    A, B = (scratch.take(name, (batch, m, m), X.dtype, X.device) for name in "AB")
     side, strips = STRIPS.get(X.device.type, (math.inf, 1))
-    if min(X.shape[1:]) >= side:
-        out = torch.empty_like(X)
-        for x, y in zip(X, out, strict=True):
-            A = _symmetric_product(x.mT if tall else x, strips)
-            B = _symmetric_product(A, strips, A, b, c)
-            torch.addmm(x, x, B, beta=a, out=y) if tall else torch.addmm(x, B, x, beta=a, out=y)
-        return out
-    A = torch.bmm(X.mT, X) if tall else torch.bmm(X, X.mT)
-    B = torch.baddbmm(A, A, A, beta=b, alpha=c)
-    return torch.baddbmm(X, X, B, beta=a) if tall else torch.baddbmm(X, B, X, beta=a)
-
-
-def _symmetric_product(
-    X: Tensor, strips: int, add: Tensor | None = None, beta: float = 0.0, alpha: float = 1.0
-) -> Tensor:
-    """alpha X X^T + beta add, which is symmetric; X: (m, n), add: (m, m) symmetric or None."""
-    m = len(X)
-    out = X.new_empty(m, m)
-    edges = [m * i // strips for i in range(strips + 1)]
-    for low, high in pairwise(edges):
-        strip = out[low:high, low:]
-        if add is None:
-            torch.mm(X[low:high], X[low:].mT, out=strip)
-        else:
-            torch.addmm(add[low:high, low:], X[low:high], X[low:].mT, beta=beta, alpha=alpha, out=strip)
-        out[high:, low:high] = strip[:, high - low :].mT
-    return out
-
-
-def _composed(X: Tensor, piece: Sequence[Triple]) -> Tensor:
-    """Several steps on one Gram matrix: X <- (P_k ... P_1) X with A <- P A P between them."""
-    tall = X.shape[1] > X.shape[2]
-    A = torch.bmm(X.mT, X) if tall else torch.bmm(X, X.mT)
+    if m >= side and len(piece) == 1:
+        a, b, c = piece[0]
+        for x, y, gram, square in zip(X, out, A, B, strict=True):
+            _symmetric_product(x.mT if tall else x, strips, gram)
+            _symmetric_product(gram, strips, square, gram, b, c)
+            torch.addmm(x, x, square, beta=a, out=y) if tall else torch.addmm(x, square, x, beta=a, out=y)
+        return
+    torch.bmm(X.mT, X, out=A) if tall else torch.bmm(X, X.mT, out=A)
+    if len(piece) == 1:
+        a, b, c = piece[0]
+        torch.baddbmm(A, A, A, beta=b, alpha=c, out=B)
+        torch.baddbmm(X, X, B, beta=a, out=out) if tall else torch.baddbmm(X, B, X, beta=a, out=out)
+        return
+    # X <- (P_k ... P_1) X, with A <- P A P between them.
     Q: Tensor | None = None
     for index, (a, b, c) in enumerate(piece):
         P = torch.baddbmm(A, A, A, beta=b, alpha=c)
@@ -220,7 +229,22 @@ def _composed(X: Tensor, piece: Sequence[Triple]) -> Tensor:
             A = torch.bmm(torch.bmm(P, A), P)
         Q = P if Q is None else torch.bmm(P, Q)
     assert Q is not None
-    return torch.bmm(X, Q.mT) if tall else torch.bmm(Q, X)
+    torch.bmm(X, Q.mT, out=out) if tall else torch.bmm(Q, X, out=out)
+
+
+def _symmetric_product(
+    X: Tensor, strips: int, out: Tensor, add: Tensor | None = None, beta: float = 0.0, alpha: float = 1.0
+) -> None:
+    """out <- alpha X X^T + beta add, which is symmetric; X: (m, n), add: (m, m) symmetric or None."""
+    m = len(X)
+    edges = [m * i // strips for i in range(strips + 1)]
+    for low, high in pairwise(edges):
+        strip = out[low:high, low:]
+        if add is None:
+            torch.mm(X[low:high], X[low:].mT, out=strip)
+        else:
+            torch.addmm(add[low:high, low:], X[low:high], X[low:].mT, beta=beta, alpha=alpha, out=strip)
+        out[high:, low:high] = strip[:, high - low :].mT
 
 
 def newton_schulz_flops(

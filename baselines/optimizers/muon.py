@@ -36,10 +36,10 @@ from baselines.optimizers._groups import (
 )
 from baselines.optimizers._newton_schulz import (
     COEFFICIENTS,
-    CoefficientSet,
     Precision,
+    Scratch,
     newton_schulz_flops,
-    orthogonalize,
+    orthogonalize_,
 )
 from harness.errors import unknown
 from harness.methods import Family, ParameterGroup, Role
@@ -217,13 +217,18 @@ class MuonWithAdam(torch.optim.Optimizer):
                 state["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)
             buffers.append(state["momentum_buffer"])
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = torch._foreach_lerp(gradients, buffers, momentum) if nesterov else buffers
-        matrices = [u.reshape(-1, rows, columns) for u in updates]
-        chosen: CoefficientSet = COEFFICIENTS[coefficients]
-        stacked = matrices[0] if len(matrices) == 1 else torch.cat(matrices)
-        orthogonal = orthogonalize(stacked, chosen, steps=ns_steps, precision=precision)
-        # One cast for the stack: element-wise kernels over lists want one dtype.
-        pieces = orthogonal.to(stacked.dtype).split([len(m) for m in matrices])
+        first = gradients[0]
+        elements = sum(g.numel() for g in gradients)
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        scratch = self.__dict__.setdefault("_scratch", Scratch())
+        stack = scratch.take("stack", (elements // (rows * columns), rows, columns), dtype, first.device)
+        pieces = stack.split([g.numel() // (rows * columns) for g in gradients])
+        for piece, gradient, buffer in zip(pieces, gradients, buffers, strict=True):
+            if nesterov:
+                torch.lerp(gradient, buffer, momentum, out=piece.view(gradient.shape))
+            else:
+                piece.copy_(buffer.view(piece.shape))
+        orthogonalize_(stack, COEFFICIENTS[coefficients], scratch, steps=ns_steps, precision=precision)
         triples = zip(members, pieces, strict=True)
         for (lr, weight_decay, scale), run in groupby(
             triples, key=lambda t: (t[0][1]["lr"], t[0][1]["weight_decay"], t[0][1]["scale"])

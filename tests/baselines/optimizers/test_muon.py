@@ -208,9 +208,9 @@ def test_multipliers_scale_lr_weight_decay_and_eps():
 
 def test_equal_matrices_of_groups_with_other_lr_share_a_stack_and_keep_their_lr(monkeypatch):
     calls = []
-    original = module.orthogonalize
+    original = module.orthogonalize_
     monkeypatch.setattr(
-        module, "orthogonalize", lambda X, *a, **k: calls.append(len(X)) or original(X, *a, **k)
+        module, "orthogonalize_", lambda X, *a, **k: calls.append(len(X)) or original(X, *a, **k)
     )
     slow, fast = hidden((8, 8)), hidden((8, 8), scaling=Scaling(init_std=0.0, lr=3.0))
     a, b = one_step(Muon(lr=0.02, weight_decay=0.0), slow + fast)

@@ -68,6 +68,16 @@ def test_scalar_polynomial_stays_in_the_published_bounds(name):
         assert out.max().item() == pytest.approx(most, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_rank_one_matrix_enters_at_its_norm_over_the_sets_own_factor(name):
+    X = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 13.0))
+    s = 1 / (1.02 if name == "polar_express" else 1.0)
+    for a, b, c in COEFFICIENTS[name].triples:
+        s = a * s + b * s**3 + c * s**5
+    out = orthogonalize(X, COEFFICIENTS[name], precision="float32")
+    assert out.norm().item() == pytest.approx(s, abs=2e-3)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", BOUNDS)
 def test_output_singular_values_are_in_bounds_in_bfloat16(name, shape):

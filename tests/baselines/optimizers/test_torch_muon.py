@@ -78,6 +78,7 @@ def test_groups_hold_the_parameters_themselves_with_their_lr():
     assert [g["lr"] for g in optimizer.param_groups] == [
         0.02 if g["role"] == "hidden" else 0.004 for g in optimizer.param_groups
     ]
+    optimizer.step()
     before = values(groups)
     for group in optimizer.param_groups:
         group["lr"] = group["weight_decay"] = 0.0

@@ -28,7 +28,7 @@ import pandas as pd
 
 from harness.report import labels, markdown, numbers, page, svg, tables, words
 from harness.report.colours import Palette
-from harness.report.figures import Frames, MissingData, draw
+from harness.report.figures import Frames, MissingDataError, draw, relaid
 
 CLAIM_FIELDS = (
     "id",
@@ -274,6 +274,10 @@ class _Writer:
         )
         found = self._suite_tables(name, trials, axes, suite.get("metrics") or ())
         found += [self._table(f"{name}_{k}", labels.name(k), v) for k, v in short.items()]
+        for c in claims:
+            if c.get("table"):
+                title = f"Claim {c['id']}: the numbers behind it"
+                found.append(self._table(f"{name}_claim_{c['id']}", title, pd.DataFrame(c["table"])))
         warnings = [str(w) for w in (suite.get("warnings") or ())]
         if suite.get("changed_claims"):
             warnings.append("Claims, margins or estimators of this suite were changed after seeing data.")
@@ -326,22 +330,22 @@ class _Writer:
         name = str(spec.pop("kind"))
         options = {**spec.pop("options", {}), **spec}
         stem = f"{_file_name(suite)}_{number:02d}_{_file_name(name)}"
-        title = str(options.pop("title", "") or labels.name(name))
+        metric = options.get("metric", options.get("y")) if name.startswith("metric_") else None
+        title = str(options.pop("title", "") or (labels.label(metric) if metric else labels.name(name)))
         title = title[:1].upper() + title[1:]
         try:
             drawing = draw(name, frames, options)
             document = svg.save(drawing.figure, self.folder / "figures" / stem)
             tables.write_csv(drawing.data, self.folder / "figures" / f"{stem}.csv")
-            broad = drawing.figure.get_figwidth() > PHONE
-            wide = self._inline(document, stem, drawing.alt, "wide" if broad else "")
+            across = drawing.figure.get_figwidth()
+            wide = self._inline(document, stem, drawing.alt, "wide" if across > PHONE else "")
             narrow = ""
-            if broad:
-                slim = svg.to_svg(draw(name, frames, {**options, "columns": 1}).figure, f"{stem}_narrow")
+            if across > PHONE:
+                slim = svg.to_svg(relaid(drawing, 1).figure, f"{stem}_narrow")
                 narrow = self._inline(slim, f"{stem}_narrow", drawing.alt, "narrow")
-        except MissingData as error:
+        except MissingDataError as error:
             return ShownFigure(name, stem, title, missing=str(error))
-        whole_row = drawing.figure.get_figwidth() > HALF_PAGE
-        return ShownFigure(name, stem, title, drawing.caption, drawing.alt, wide, narrow, whole_row)
+        return ShownFigure(name, stem, title, drawing.caption, drawing.alt, wide, narrow, across > HALF_PAGE)
 
     def _inline(self, document: str, stem: str, alt: str, css_class: str) -> str:
         text, colours = svg.inline(document, stem.replace("_", "-"), alt, css_class)
@@ -361,8 +365,8 @@ class _Writer:
                     "results",
                     "Results by arm",
                     results,
-                    "Means over fresh evaluation seeds on the test split ± half-width of the 95 % t interval. A diverged "
-                    "trial counts with the trivial loss.",
+                    "Means over fresh evaluation seeds on the test split ± half-width of the 95 % t interval. "
+                    "A diverged trial counts with the trivial loss.",
                 ),
                 ("outcomes", "How the trials ended", tables.outcomes_frame(trials), ""),
                 ("not_completed", "Trials that did not complete", tables.failures_frame(trials, axes), ""),

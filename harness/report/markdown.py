@@ -32,7 +32,8 @@ def _section(section: Section) -> list[str]:
     if section.claims:
         parts.append("### Claims")
         for claim in section.claims:
-            text = f"- `{escape(str(claim.get('id')))}` [{escape(words.badge(claim).text)}] {escape(words.sentence(claim, section.scale))}"
+            text = f"- `{escape(str(claim.get('id')))}` [{escape(words.badge(claim).text)}] "
+            text += escape(words.sentence(claim, section.scale))
             for note in page_notes(claim):
                 text += f"\n  - {escape(note)}"
             parts.append(text)

@@ -38,7 +38,7 @@ def _environment() -> Environment:
         estimate=words.estimate_text,
         unit=words.unit_text,
         scope=words.scope_words,
-        effect=words.effect_text,
+        effect=words.effect_text, badge_note=words.badge_note,
         evidence=words.trials_text,
         factor=numbers.factor,
         p_value=numbers.p_value,
@@ -48,7 +48,7 @@ def _environment() -> Environment:
         tones=words.TONES,
         missing=numbers.MISSING,
         error_rate=words.ERROR_RATE_NOTE,
-        claim_command=claim_command,
+        claim_command=claim_command, with_interval=numbers.with_interval,
     )
     return environment
 

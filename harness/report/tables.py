@@ -296,7 +296,7 @@ def results_frame(trials: pd.DataFrame, axes: Sequence[str], metrics: Sequence[s
     costs = [c for c in (*lr, "parameters", "tokens", "flops") if c in done and done[c].notna().any()]
     if costs:
         groups = done.groupby(keys, sort=False, observed=True, dropna=False)
-        out = out.assign(**{str(c): groups[c].mean().to_numpy() for c in costs})
+        out = out.assign(**{str(c): groups[str(c)].mean().to_numpy() for c in costs})
     order = {k: {v: i for i, v in enumerate(ordered(done, k))} for k in keys[1:]}
     arms = {a: i for i, a in enumerate(dict.fromkeys(trials["arm"]))}
     out = out.sort_values([*keys[1:], "arm"], key=lambda s: s.map(order.get(str(s.name), arms)), kind="stable")

@@ -94,19 +94,45 @@ def published_text(claim: Mapping[str, Any]) -> str:
     if published is None or published == "":
         return numbers.MISSING
     if isinstance(published, Mapping):
-        value = published.get("value", published.get("estimate"))
+        value = published.get("value")
         if not numbers.is_finite(value):
             return str(value) if value else numbers.MISSING
-        text = numbers.with_interval(value, published.get("ci95"))
-        at = published.get("at") or published.get("scale")
-        return f"{text} at {at}" if at else text
+        text = numbers.with_interval(value, published.get("interval") or published.get("ci95"))
+        return f"{text} at {made_at(claim)}" if made_at(claim) else text
     if isinstance(published, Sequence) and not isinstance(published, str):
         return ", ".join(numbers.plain(v) for v in published)
     return numbers.plain(published)
 
 
+def made_at(claim: Mapping[str, Any]) -> str:
+    """The scale of the source, e.g. ``399M to 1.5B parameters``; empty if not given."""
+    scale = (claim.get("made_at") or {}).get("parameters")
+    if isinstance(scale, (list, tuple)):
+        ends = list(dict.fromkeys(numbers.count(v) for v in scale))
+        return f"{' to '.join(ends)} parameters"
+    return f"{numbers.count(scale)} parameters" if numbers.is_finite(scale) else ""
+
+
+def badge_note(claim: Mapping[str, Any]) -> str:
+    """What stands below a badge: what an unresolved claim hangs on and what the run could see, agreement."""
+    parts = []
+    if claim.get("resolved_before_correction"):
+        parts.append("resolved before correction")
+    if claim.get("depends_on"):
+        parts.append(f"depends on {claim['depends_on']}")
+    if claim.get("verdict") == "unresolved" and effect_text(claim) != numbers.MISSING:
+        parts.append(f"could see {effect_text(claim)}")
+    published = claim.get("published")
+    if isinstance(published, Mapping) and published.get("agreement"):
+        parts.append(f"against the published value: {published['agreement']}")
+    return "; ".join(parts)
+
+
 def effect_text(claim: Mapping[str, Any]) -> str:
     """The minimum detectable effect, with its own range where given."""
+    said = (claim.get("detectable") or {}).get("text")
+    if said:
+        return str(said)
     effect = claim.get("minimum_detectable_effect")
     if isinstance(effect, Mapping):
         text = numbers.plain(effect.get("value"), 2)

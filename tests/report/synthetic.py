@@ -289,7 +289,13 @@ def claim(**changes: Any) -> dict[str, Any]:
         "notes": ["Estimators 2 and 3: 0.55, 0.57."],
         "refused": "",
         "confirmatory": True,
-        "table": None,
+        "table": [],
+        "estimator": {"name": "compute_ratio", "arm": "muon", "baseline": "adamw"},
+        "made_at": {"parameters": [399e6, 1.5e9], "tuning": "none"},
+        "parts": [],
+        "detectable": None,
+        "resolved_before_correction": False,
+        "depends_on": "",
         **changes,
     }
 
@@ -317,6 +323,8 @@ def claims() -> list[dict[str, Any]]:
         claim(),
         claim(
             id="muon_transferred",
+            estimator={"name": "paired_mean", "arm": "muon_transferred", "baseline": "adamw"},
+            resolved_before_correction=True,
             says="Muon at AdamW's learning rate ends below tuned AdamW",
             unit="nats",
             estimate=-0.0312,
@@ -330,6 +338,7 @@ def claims() -> list[dict[str, Any]]:
         ),
         claim(
             id="equivalence",
+            estimator={"name": "paired_mean", "arm": "muon_transferred", "baseline": "muon"},
             says="Muon at AdamW's learning rate ends within 0.029 nats of tuned Muon",
             kind="equivalence",
             unit="nats",
@@ -338,11 +347,12 @@ def claims() -> list[dict[str, Any]]:
             df=10.4,
             p_holm=0.004,
             verdict="fails_at_reduced_scale",
-            published={"value": 0.0, "at": "2.2B parameters"},
+            published={"value": 0.0, "interval": None},
             notes=[],
         ),
         claim(
             id="overhead",
+            estimator={"name": "flop_overhead", "arm": "muon"},
             says="Muon's FLOP overhead is at most T m / B",
             kind="identity",
             scope="published",
@@ -360,6 +370,12 @@ def claims() -> list[dict[str, Any]]:
         ),
         claim(
             id="slope",
+            estimator={"name": "optimum_slope", "arm": "mup", "axis": "width"},
+            table=[
+                {"width": 32, "log2_lr": -6.4, "argmin": -6.0, "reason": ""},
+                {"width": 64, "log2_lr": -6.4, "argmin": -7.0, "reason": ""},
+                {"width": 128, "log2_lr": None, "argmin": -4.0, "reason": "edge"},
+            ],
             suite="mup_transfer",
             says="Under muP the optimal learning rate does not move with width",
             source="arXiv 2203.03466, figure 1",

@@ -23,12 +23,10 @@ from scipy import stats
 from harness.errors import HarnessError, unknown
 from harness.report import labels, numbers
 from harness.report.colours import GRID, INK, MUTED, PAPER, Palette
-
-PANEL = (3.7, 2.9)
-"""Width and height of a panel, inches: about 355 pixels on a page, a phone's width."""
+from harness.report.figures.layout import Sheet
 
 
-class MissingData(HarnessError):
+class MissingDataError(HarnessError):
     """A figure's data is not there; the report prints the reason in its place."""
 
 
@@ -50,12 +48,17 @@ class Frames:
 class Drawing:
     """A figure with its data and its words."""
 
-    figure: Figure
+    sheet: Sheet
     data: pd.DataFrame
     """What is drawn, tidy: one row a point or a bar."""
     alt: str
     """Text alternative, generated from the data."""
     caption: str
+
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure, as it was last arranged."""
+        return self.sheet.figure
 
 
 Kind = Callable[[Frames, Mapping[str, Any]], Drawing]
@@ -80,18 +83,21 @@ def kinds() -> dict[str, str]:
 def draw(name: str, frames: Frames, options: Mapping[str, Any] | None = None) -> Drawing:
     """Draw one figure; ``options["columns"]`` limits the panels beside each other: 1 fits a phone.
 
-    Raises MissingData with the reason if the frames lack what it shows, UnknownNameError for other kinds.
+    Raises MissingDataError with the reason if the frames lack what it shows, UnknownNameError for other kinds.
     """
     if name not in _kinds:
         raise unknown("figure kind", name, _kinds, "figures")
     with matplotlib.rc_context(THEME):
         drawing = _kinds[name](frames, options or {})
-        # Laid out once here, not again for every file format.
-        engine = drawing.figure.get_layout_engine()
-        if engine is not None:
-            engine.execute(drawing.figure)
-            drawing.figure.set_layout_engine(None)
+        drawing.sheet.arrange((options or {}).get("columns"))
         return drawing
+
+
+def relaid(drawing: Drawing, columns: int) -> Drawing:
+    """The same drawing with at most so many panels beside each other; its figure is changed in place."""
+    with matplotlib.rc_context(THEME):
+        drawing.sheet.arrange(columns)
+    return drawing
 
 
 THEME: Any = {
@@ -142,61 +148,7 @@ THEME: Any = {
 """seaborn's ticks style with the report's ink; text stays text in the SVG."""
 
 
-# --- panels ------------------------------------------------------------------------------------------------
-
-
-def panels(
-    count: int,
-    options: Mapping[str, Any],
-    *,
-    share_y: bool = True,
-    size: tuple[float, float] = PANEL,
-    most: int = 3,
-) -> tuple[Figure, list[Axes], int]:
-    """(figure, its axes, panels beside each other) for ``count`` panels."""
-    columns = min(count, most, int(options.get("columns") or most))
-    if options.get("columns") == 1:
-        size = (min(size[0], PANEL[0]), size[1] * min(1.0, PANEL[0] / size[0] * 1.15))
-    if count == 4 and columns == 3:
-        columns = 2
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.35), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
-    axes = list(grid.flat)
-    for extra in axes[count:]:
-        extra.remove()
-    for index, ax in enumerate(axes[:count]):
-        # A shared scale shows its numbers once, on the left.
-        ax.tick_params(labelleft=not share_y or index % columns == 0)
-    return figure, axes[:count], columns
-
-
-def label_left(axes: Sequence[Axes], columns: int, text: str) -> None:
-    """The y label on the leftmost panels only."""
-    for ax in axes[::columns]:
-        ax.set_ylabel(text)
-
-
-def legend(figure: Figure, handles: Sequence[Any], title: str = "") -> None:
-    """One legend above the panels, in as many columns as fit."""
-    if not handles:
-        return
-    lengths = [len(str(h.get_label())) for h in handles]
-
-    def inches(ncols: int) -> float:
-        return sum(0.48 + 0.085 * max(part) for part in np.array_split(lengths, ncols))
-
-    fitting = next((n for n in range(len(lengths), 1, -1) if inches(n) <= figure.get_figwidth() - 0.1), 1)
-    figure.legend(
-        handles=list(handles),
-        title=title or None,
-        loc="outside upper left",
-        alignment="left",
-        ncols=fitting,
-        borderaxespad=0.2,
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
+# --- axes -------------------------------------------------------------------------------------------------
 
 
 def log2_axis(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
@@ -232,12 +184,12 @@ def log_axis(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
 
 
 def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Raises MissingData naming the columns that this figure reads and the frame lacks."""
+    """Raises MissingDataError naming the columns that this figure reads and the frame lacks."""
     lacking = [c for c in columns if c not in frame.columns or not frame[c].notna().any()]
     if frame.empty:
-        raise MissingData(f"no {what}")
+        raise MissingDataError(f"no {what}")
     if lacking:
-        raise MissingData(f"{what} without {', '.join(lacking)}")
+        raise MissingDataError(f"{what} without {', '.join(lacking)}")
 
 
 def natural_key(value: Any) -> tuple[Any, ...]:
@@ -254,7 +206,7 @@ def axis_of(frames: Frames, options: Mapping[str, Any], wanted: Sequence[str] = 
     for name in [chosen] if chosen else [*frames.axes, *wanted]:
         if name in frames.trials.columns and frames.trials[name].notna().any():
             return str(name)
-    raise MissingData(f"no trials with the axis {chosen!r}" if chosen else "no trials with a size axis")
+    raise MissingDataError(f"no trials with the axis {chosen!r}" if chosen else "no trials with a size axis")
 
 
 def ordered(frame: pd.DataFrame, axis: str) -> list[Any]:
@@ -274,7 +226,7 @@ def arms_of(frames: Frames, frame: pd.DataFrame, options: Mapping[str, Any]) -> 
     chosen = options.get("arms")
     found = [a for a in frames.palette.arms if a in present and (not chosen or a in chosen)]
     if not found:
-        raise MissingData(f"no trials of the arms {list(chosen)}" if chosen else "no trials")
+        raise MissingDataError(f"no trials of the arms {list(chosen)}" if chosen else "no trials")
     return found
 
 
@@ -282,7 +234,7 @@ def with_role(trials: pd.DataFrame, role: str) -> pd.DataFrame:
     """Trials of a role that ran to an end, good or bad."""
     found = trials[(trials["role"] == role) & trials["status"].isin(["completed", "diverged"])]
     if found.empty:
-        raise MissingData(f"no finished {role} trials")
+        raise MissingDataError(f"no finished {role} trials")
     return found
 
 
@@ -294,7 +246,7 @@ def lr_column(trials: pd.DataFrame, options: Mapping[str, Any]) -> str:
         return str(chosen)
     found = [c for c in trials.columns if str(c).endswith(".lr") and trials[c].notna().any()]
     if not found:
-        raise MissingData("no trials with a learning rate")
+        raise MissingDataError("no trials with a learning rate")
     return "optimizer.lr" if "optimizer.lr" in found else found[0]
 
 
@@ -333,6 +285,12 @@ def cell_means(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFr
     return out.drop(columns="num_trials")
 
 
+def estimator_name(claim: Mapping[str, Any]) -> str:
+    """The name of a claim's estimator, given bare or with its arguments."""
+    estimator = claim.get("estimator")
+    return str(estimator.get("name") if isinstance(estimator, Mapping) else estimator)
+
+
 def listed(words: Iterable[Any], most: int = 12) -> str:
     """``a, b and c``; long lists are cut with their number."""
     items = [str(w) for w in words]
@@ -351,18 +309,18 @@ __all__ = [
     "PAPER",
     "Drawing",
     "Frames",
-    "MissingData",
+    "MissingDataError",
+    "Sheet",
     "arms_of",
     "at_best_lr",
     "axis_of",
     "axis_text",
     "cell_means",
     "draw",
+    "estimator_name",
     "half_width",
     "kind",
     "kinds",
-    "label_left",
-    "legend",
     "listed",
     "log2_axis",
     "log_axis",
@@ -370,6 +328,6 @@ __all__ = [
     "natural_key",
     "need",
     "ordered",
-    "panels",
+    "relaid",
     "with_role",
 ]

@@ -13,23 +13,23 @@ from harness.report import labels, numbers
 from harness.report.figures.common import (
     Drawing,
     Frames,
-    MissingData,
+    MissingDataError,
+    Sheet,
     arms_of,
     at_best_lr,
     axis_of,
     axis_text,
     kind,
-    label_left,
-    legend,
     listed,
     need,
     ordered,
-    panels,
     with_role,
 )
 
 BINS = 60
 """Points a line is thinned to; each is the mean of its bin."""
+SEEDS = 5
+"""Single seeds drawn beside a mean; more only blur it."""
 
 
 @kind("training_curves")
@@ -43,7 +43,7 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     present = frames.curves["curve"].unique()
     curve = str(options.get("curve") or ("validation_loss" if "validation_loss" in present else "train_loss"))
     if curve not in present:
-        raise MissingData(f"no curve {curve!r}; recorded: {listed(sorted(present))}")
+        raise MissingDataError(f"no curve {curve!r}; recorded: {listed(sorted(present))}")
     trials = with_role(frames.trials, "evaluation")
     axis = axis_of(frames, options)
     trials = trials[trials["arm"].isin(arms_of(frames, trials, options)) & trials[axis].notna()]
@@ -61,7 +61,7 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     points = trials[["identity", "arm", axis, "seed"]].drop_duplicates("identity").merge(points, on="identity")
     points = points.dropna(subset=["value"])
     if points.empty:
-        raise MissingData(f"no points of {curve!r} in the evaluation trials")
+        raise MissingDataError(f"no points of {curve!r} in the evaluation trials")
     seeds = _thinned(points, axis)
     # As in the tables: no mean over survivors, so a line ends where its first seed does.
     total = seeds.groupby(["arm", axis], observed=True)["seed"].transform("nunique")
@@ -73,12 +73,12 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     )
     mean = mean[mean["n"] == mean["total"]]
     arms = arms_of(frames, mean, options)
-    figure, axes, columns = panels(len(values), options, share_y=False)
-    for ax, value in zip(axes, values, strict=True):
+    sheet = Sheet(len(values), share_y=False)
+    for ax, value in zip(sheet.axes, values, strict=True):
         for arm in arms:
             colour = frames.palette.colour(arm)
             here = seeds[(seeds["arm"] == arm) & (seeds[axis] == value)]
-            for _, one in here.groupby("seed"):
+            for _, one in list(here.groupby("seed"))[:SEEDS]:
                 ax.plot(one["step"], one["value"], color=colour, alpha=0.22, linewidth=0.8)
             line = mean[(mean["arm"] == arm) & (mean[axis] == value)]
             ax.plot(line["step"], line["value"], color=colour)
@@ -89,15 +89,15 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low) + 1e-9)
         ax.set_title(axis_text(axis, value))
         ax.set_xlabel("step")
-    label_left(axes, columns, labels.label(curve))
-    legend(figure, [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms])
+    sheet.left_text = labels.label(curve)
+    sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     data = mean.drop(columns=["bin", "total"]).reset_index(drop=True)
     return Drawing(
-        figure,
+        sheet,
         data,
         _alt(data, arms, values, axis, curve),
-        "Mean over seeds, thin lines are single seeds; each point is the mean of its stretch of steps. Only the end "
-        "of the schedule is compared.",
+        "Mean over seeds, thin lines are single seeds; each point is the mean of its stretch of steps. "
+        "Only the end of the schedule is compared.",
     )
 
 
@@ -114,7 +114,8 @@ def _thinned(points: pd.DataFrame, axis: str) -> pd.DataFrame:
 
 def _alt(data: pd.DataFrame, arms: list[str], values: list[Any], axis: str, curve: str) -> str:
     parts = [
-        f"Line chart of {labels.label(curve)} over training steps, one panel per {labels.name(axis)} ({listed(values)})."
+        f"Line chart of {labels.label(curve)} over training steps, one panel per {labels.name(axis)} "
+        f"({listed(values)})."
     ]
     for value in values:
         ends = []

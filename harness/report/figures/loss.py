@@ -15,20 +15,20 @@ from harness.report.colours import MUTED
 from harness.report.figures.common import (
     Drawing,
     Frames,
-    MissingData,
+    MissingDataError,
+    Sheet,
     arms_of,
     at_best_lr,
     axis_of,
     axis_text,
     cell_means,
+    estimator_name,
     kind,
-    legend,
     listed,
     log2_axis,
     log_axis,
     need,
     ordered,
-    panels,
     with_role,
 )
 
@@ -43,12 +43,12 @@ def loss_against_flops(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         frames, {"x": "flops", "y": "test_loss", "x_scale": "log", "y_scale": "log", **options}
     )
     wanted = options.get("claim")
-    said = [
-        words.sentence(c)
-        for c in frames.claims
-        if (c.get("id") == wanted if wanted else "compute_ratio" in (str(c.get("estimator")), str(c.get("id"))))
-    ]
-    return Drawing(drawing.figure, drawing.data, drawing.alt, " ".join([*said, drawing.caption]))
+    said = [words.sentence(c) for c in frames.claims if (c.get("id") == wanted if wanted else _is_ratio(c))]
+    return Drawing(drawing.sheet, drawing.data, drawing.alt, " ".join([*said, drawing.caption]))
+
+
+def _is_ratio(claim: Mapping[str, Any]) -> bool:
+    return bool(claim.get("verdict")) and estimator_name(claim) == "compute_ratio"
 
 
 @kind("metric_against_metric")
@@ -58,7 +58,7 @@ def metric_against_metric(frames: Frames, options: Mapping[str, Any]) -> Drawing
     Options: ``x``, ``y`` (columns), ``x_scale``, ``y_scale`` (log or linear), ``axis``, ``arms``, ``caption``.
     """
     if "x" not in options or "y" not in options:
-        raise MissingData("metric_against_metric needs the options x and y")
+        raise MissingDataError("metric_against_metric needs the options x and y")
     x, y = str(options["x"]), str(options["y"])
     axis = axis_of(frames, options)
     trials = with_role(frames.trials, str(options.get("role", "evaluation")))
@@ -69,9 +69,10 @@ def metric_against_metric(frames: Frames, options: Mapping[str, Any]) -> Drawing
     data = means.merge(trials.groupby(["arm", axis], observed=True)[x].mean().reset_index(), on=["arm", axis])
     data = data.rename(columns={"mean": y})
     if not data[y].notna().any():
-        raise MissingData(f"no cell with {labels.label(y)} in all its seeds")
+        raise MissingDataError(f"no cell with {labels.label(y)} in all its seeds")
     values = ordered(trials, axis)
-    figure, (ax,), _ = panels(1, options, size=(5.4, 3.5))
+    sheet = Sheet(1, size=(5.4, 3.5))
+    ax = sheet.axes[0]
     handles, said = [], []
     for arm in arms:
         colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
@@ -101,11 +102,12 @@ def metric_against_metric(frames: Frames, options: Mapping[str, Any]) -> Drawing
         if scale == "log":
             log_axis(ax, pd.concat([data[column], trials[column]]).dropna(), name)
     _name_points(ax, data[data["arm"] == (arms[0])], x, y, axis)
-    ax.set(xlabel=labels.label(x), ylabel=labels.label(y))
-    legend(figure, handles)
+    ax.set(xlabel=labels.label(x))
+    sheet.left_text = labels.label(y)
+    sheet.handles = handles
     lost = int(data["num_missing"].sum())
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Line chart of {labels.label(y)} against {labels.label(x)} for {listed(arms)}, one point per "
         f"{labels.name(axis)} ({listed(values)}). {'; '.join(said)}."
@@ -144,7 +146,8 @@ def metric_against_axis(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     numeric = all(numbers.is_finite(v) and v > 0 for v in values)
     place = {v: float(v) if numeric else i for i, v in enumerate(values)}
     data = cell_means(trials, ["arm", axis], metric).rename(columns={"mean": metric})
-    figure, (ax,), _ = panels(1, options, size=(5.0, 3.3))
+    sheet = Sheet(1, size=(5.0, 3.3))
+    ax = sheet.axes[0]
     handles, said = [], []
     for arm in arms:
         colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
@@ -174,11 +177,12 @@ def metric_against_axis(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         ax.set_xticks(list(place.values()), [str(v) for v in values])
     if options.get("y_scale") == "log":
         log_axis(ax, data[metric].dropna(), "y")
-    ax.set(xlabel=labels.name(axis), ylabel=labels.label(metric))
-    legend(figure, handles)
+    ax.set(xlabel=labels.name(axis))
+    sheet.left_text = labels.label(metric)
+    sheet.handles = handles
     lost = int(data["num_missing"].sum())
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Line chart of {labels.label(metric)} against {labels.name(axis)}. {'; '.join(said)}.",
         str(options.get("caption") or INTERVAL + (REFUSED if lost else "")),
@@ -197,16 +201,16 @@ def metric_by_arm(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     arms = arms_of(frames, trials, options)
     try:
         axis: str | None = axis_of(frames, options)
-    except MissingData:
+    except MissingDataError:
         axis = None
     trials = trials[trials["arm"].isin(arms)]
     cell = ["arm", axis] if axis else ["arm"]
     trials = at_best_lr(trials, cell, metric)
     values = ordered(trials, axis)[-3:] if axis else [None]
     data = cell_means(trials, cell, metric).rename(columns={"mean": metric})
-    figure, axes, columns = panels(len(values), options, size=(3.7, 0.9 + 0.34 * len(arms)))
+    sheet = Sheet(len(values), size=(3.7, 0.9 + 0.34 * len(arms)))
     said = []
-    for ax, value in zip(axes, values, strict=True):
+    for ax, value in zip(sheet.axes, values, strict=True):
         for row, arm in enumerate(arms):
             colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
             seeds, mean = (
@@ -248,7 +252,7 @@ def metric_by_arm(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         if axis:
             ax.set_title(axis_text(axis, value))
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Dot chart of {labels.label(metric)} by arm. {'; '.join(said)}.",
         str(options.get("caption") or INTERVAL),
@@ -269,7 +273,8 @@ def step_time(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     arms = arms_of(frames, trials, options)
     by = trials.groupby(["arm", axis], sort=False, observed=True)["ms_per_step"]
     data = by.agg(median="median", least="min", most="max", n="count").reset_index()
-    figure, (ax,), _ = panels(1, options, size=(5.0, 3.2))
+    sheet = Sheet(1, size=(5.0, 3.2))
+    ax = sheet.axes[0]
     handles, said = [], []
     for i, arm in enumerate(arms):
         colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
@@ -290,11 +295,12 @@ def step_time(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             f"{arm}: {listed(f'{numbers.plain(v)} ms at {axis_text(axis, s)}' for s, v in line['median'].items())}"
         )
     ax.set_xticks(range(len(values)), [numbers.plain(v) if numbers.is_finite(v) else str(v) for v in values])
-    ax.set(xlabel=labels.name(axis), ylabel="time per step (ms)")
+    ax.set(xlabel=labels.name(axis))
+    sheet.left_text = "time per step (ms)"
     log_axis(ax, data[["least", "most"]].to_numpy().ravel(), "y")
-    legend(figure, handles)
+    sheet.handles = handles
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Line chart of time per step. {'; '.join(said)}.",
         "Medians of exclusive, interleaved timing trials; bars from the fastest to the slowest.",

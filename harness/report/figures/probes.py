@@ -16,19 +16,17 @@ from harness.report.colours import MUTED
 from harness.report.figures.common import (
     Drawing,
     Frames,
-    MissingData,
+    MissingDataError,
+    Sheet,
     arms_of,
     axis_of,
     axis_text,
     kind,
-    label_left,
-    legend,
     listed,
     log_axis,
     natural_key,
     need,
     ordered,
-    panels,
 )
 
 
@@ -50,7 +48,7 @@ def probe_rows(frames: Frames, options: Mapping[str, Any], probe: str, value: st
         words.append(labels.label(wanted) if isinstance(wanted, str) else f"{labels.name(column)} {wanted}")
     try:
         axis = axis_of(frames, options)
-    except MissingData:
+    except MissingDataError:
         axis = None
     if axis and axis in rows and rows[axis].notna().any():
         cell = options.get("cell", ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[-1])
@@ -62,7 +60,7 @@ def probe_rows(frames: Frames, options: Mapping[str, Any], probe: str, value: st
         kept = frames.trials.loc[frames.trials["role"] == "evaluation", "identity"]
         rows = rows[rows["identity"].isin(kept)]
     if rows.empty:
-        raise MissingData(f"no rows of the probe {probe} for {listed(words)}")
+        raise MissingDataError(f"no rows of the probe {probe} for {listed(words)}")
     rows = rows[rows["arm"].isin(arms_of(frames, rows, options))]
     return rows, ", ".join(words)
 
@@ -70,6 +68,8 @@ def probe_rows(frames: Frames, options: Mapping[str, Any], probe: str, value: st
 def _functional(frames: Frames, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options narrowed to one functional of one kind of matrix."""
     where = dict(options.get("where", {}))
+    # A suite's YAML says 'quantity': its 'kind' is the figure's own.
+    options = {"kind": options["quantity"], **options} if "quantity" in options else options
     for column, preferred in (("kind", "weight"), ("functional", "svd_entropy")):
         if column in options:
             where[column] = options[column]
@@ -97,17 +97,18 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     if len(names) > 6:
         names = [names[round(i)] for i in np.linspace(0, len(names) - 1, 6)]
         rows = rows[rows[panel].isin(names)]
-    rows = rows.assign(seed=rows["seed"] if "seed" in rows else 0)
+    rows = rows.assign(seed=rows.get("seed", 0))
     baseline = _baseline(rows, panel)
     # The unit is the seed: matrices of one layer are averaged within it first.
     seeds = rows.groupby([panel, "arm", "seed", "step"], observed=True)[value].mean().reset_index()
     mean = seeds.groupby([panel, "arm", "step"], observed=True)[value].agg(value="mean", n="count").reset_index()
     arms = arms_of(frames, mean, options)
-    figure, axes, columns = panels(len(names), options)
-    for ax, name in zip(axes, names, strict=True):
+    few = seeds["seed"].isin(sorted(seeds["seed"].unique())[:5])
+    sheet = Sheet(len(names))
+    for ax, name in zip(sheet.axes, names, strict=True):
         for arm in arms:
             colour = frames.palette.colour(arm)
-            for _, one in seeds[(seeds[panel] == name) & (seeds["arm"] == arm)].groupby("seed"):
+            for _, one in seeds[(seeds[panel] == name) & (seeds["arm"] == arm) & few].groupby("seed"):
                 ax.plot(one["step"], one[value], color=colour, alpha=0.25, linewidth=0.8)
             line = mean[(mean[panel] == name) & (mean["arm"] == arm)]
             ax.plot(line["step"], line["value"], color=colour)
@@ -121,7 +122,7 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         if options.get("y_scale") == "log":
             log_axis(ax, mean["value"], "y")
     text = str(options.get("label") or labels.label(dict(options.get("where", {})).get("functional", value)))
-    label_left(axes, columns, text)
+    sheet.left_text = text
     handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     if baseline or numbers.is_finite(options.get("reference")):
         handles.append(
@@ -134,9 +135,9 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
                 label="untrained Gaussian" if baseline else "reference",
             )
         )
-    legend(figure, handles)
+    sheet.handles = handles
     return Drawing(
-        figure,
+        sheet,
         mean.drop(columns="_all", errors="ignore"),
         _over_training_alt(mean, panel, names, arms, text, words),
         str(
@@ -150,7 +151,7 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
 def rank_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     """A rank functional over training per layer and arm, with the untrained Gaussian's value as baseline.
 
-    Options: ``kind`` (weight, update, activation), ``functional``, and those of ``probe_over_training``.
+    Options: ``quantity`` (weight, update, activation), ``functional``, and those of ``probe_over_training``.
     """
     return probe_over_training(frames, _functional(frames, options))
 
@@ -205,7 +206,7 @@ def _over_training_alt(
 def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     """A rank functional of every matrix over training: rows are matrices or layers, columns steps, panels arms.
 
-    Options: ``kind``, ``functional``, ``row`` (column, default matrix), and those of ``probe_rows``.
+    Options: ``quantity``, ``functional``, ``row`` (column, default matrix), and those of ``probe_rows``.
     """
     options = _functional(frames, options)
     value = str(options.get("value", "value"))
@@ -219,9 +220,9 @@ def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         steps = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, 24)]
         data = data[data["step"].isin(steps)]
     low, high = float(data[value].min()), float(data[value].max())
-    figure, axes, columns = panels(len(arms), options, size=(3.7, min(5.0, 1.3 + 0.2 * len(names))), share_y=False)
+    sheet = Sheet(len(arms), size=(3.7, min(5.0, 1.3 + 0.2 * len(names))))
     said = []
-    for i, (ax, arm) in enumerate(zip(axes, arms, strict=True)):
+    for ax, arm in zip(sheet.axes, arms, strict=True):
         grid = (
             data[data["arm"] == arm]
             .pivot(index=row, columns="step", values=value)
@@ -240,20 +241,17 @@ def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         )
         spots = sorted({0, len(steps) // 2, len(steps) - 1})
         ax.set_xticks([s + 0.5 for s in spots], [str(steps[s]) for s in spots], rotation=0)
-        ax.tick_params(axis="y", rotation=0, labelsize=8, labelleft=i % columns == 0)
+        ax.tick_params(axis="y", rotation=0, labelsize=8)
         ax.grid(False)
         ax.set(title=arm, xlabel="step", ylabel="")
         said.append(f"{arm}: from {numbers.plain(grid.min().min())} to {numbers.plain(grid.max().max())}")
-    bar = figure.colorbar(axes[0].collections[0], ax=axes, shrink=0.8, aspect=18, pad=0.02)
-    if bar.solids is not None:
-        bar.solids.set_rasterized(True)
-    bar.outline.set_visible(False)
     text = labels.label(dict(options["where"]).get("functional", value))
-    bar.set_label(text)
+    sheet.add_bar(sheet.axes[0].collections[0], text)
     return Drawing(
-        figure,
+        sheet,
         data.rename(columns={value: "value"}),
-        f"Heat map of {text} ({words}): {len(names)} rows by {len(steps)} steps, one panel per arm. {'; '.join(said)}.",
+        f"Heat map of {text} ({words}): {len(names)} rows by {len(steps)} steps, one panel per arm. "
+        f"{'; '.join(said)}.",
         f"{words[:1].upper()}{words[1:]}. Mean over seeds; one scale for all panels.",
     )
 
@@ -263,16 +261,16 @@ def spectra(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     """Singular values by index at the end of training, relative to the largest, one panel a matrix.
 
     Reads rows of the probe with an ``index`` column and, where there is one, the functional
-    ``singular_value``. Options: ``kind``, ``step`` (default: the last), ``panel`` (default matrix).
+    ``singular_value``. Options: ``quantity``, ``step`` (default: the last), ``panel`` (default matrix).
     """
     probes_ = frames.probes
     if "index" not in probes_ or not probes_["index"].notna().any():
-        raise MissingData("no spectra: the probe kept functionals, not singular values")
+        raise MissingDataError("no spectra: the probe kept functionals, not singular values")
     where = dict(options.get("where", {}))
     if "functional" in probes_:
         where.setdefault("functional", "singular_value")
     if "kind" in probes_:
-        where.setdefault("kind", options.get("kind", "weight"))
+        where.setdefault("kind", options.get("quantity", options.get("kind", "weight")))
     value = str(options.get("value", "value"))
     rows, words = probe_rows(frames, {**options, "where": where}, "spectra", value)
     rows = rows[rows["step"] == options.get("step", rows["step"].max())]
@@ -285,23 +283,24 @@ def spectra(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     names = sorted(data[panel].unique(), key=natural_key)[:6]
     data = data[data[panel].isin(names)].reset_index(drop=True)
     arms = arms_of(frames, data, options)
-    figure, axes, columns = panels(len(names), options)
-    for ax, name in zip(axes, names, strict=True):
+    sheet = Sheet(len(names))
+    for ax, name in zip(sheet.axes, names, strict=True):
         for arm in arms:
             line = data[(data[panel] == name) & (data["arm"] == arm)].sort_values("index")
             ax.plot(line["index"], line["relative"], color=frames.palette.colour(arm))
         ax.set(title=str(name), xlabel="index")
         ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
         log_axis(ax, data["relative"], "y")
-    label_left(axes, columns, "singular value / largest")
-    legend(figure, [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms])
+    sheet.left_text = "singular value / largest"
+    sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     last = data.sort_values("index").groupby(["arm", panel], observed=True)["relative"].last()
     said = [
-        f"{arm}: smallest over largest from {numbers.plain(last[arm].min(), 2)} to {numbers.plain(last[arm].max(), 2)}"
+        f"{arm}: smallest over largest from {numbers.plain(last[arm].min(), 2)} to "
+        f"{numbers.plain(last[arm].max(), 2)}"
         for arm in arms
     ]
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Line chart of singular values by index on a log scale, panels {listed(names)}. {'; '.join(said)}.",
         f"Mean over seeds, {words}.",

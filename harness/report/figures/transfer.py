@@ -14,21 +14,20 @@ from harness.report.colours import MUTED, PAPER
 from harness.report.figures.common import (
     Drawing,
     Frames,
-    MissingData,
+    MissingDataError,
+    Sheet,
     arms_of,
     axis_of,
     axis_text,
     cell_means,
+    estimator_name,
     kind,
-    label_left,
-    legend,
     listed,
     log2_axis,
     log_axis,
     lr_column,
     need,
     ordered,
-    panels,
     with_role,
 )
 
@@ -62,7 +61,7 @@ def lr_cells(frames: Frames, options: Mapping[str, Any], axis: str) -> tuple[pd.
     grid = cells.groupby("arm")["lr"].nunique()
     cells = cells[cells["arm"].isin(grid[grid >= 3].index)].sort_values(["arm", "lr"], kind="stable")
     if cells.empty:
-        raise MissingData("fewer than three learning rates in every arm")
+        raise MissingDataError("fewer than three learning rates in every arm")
     best = cells.dropna(subset=["mean"]).groupby(["arm", axis], observed=True)["mean"].idxmin()
     cells["is_minimum"] = cells.index.isin(best)
     edges = cells.groupby(["arm", axis], observed=True)["lr"]
@@ -77,8 +76,8 @@ def _lr_panels(frames: Frames, options: Mapping[str, Any], axis: str) -> Drawing
     arms = arms_of(frames, cells, options)
     values = ordered(frames.trials[frames.trials["arm"].isin(arms)], axis)
     values = [v for v in values if v in set(cells[axis])]
-    figure, axes, columns = panels(len(arms), options)
-    for ax, arm in zip(axes, arms, strict=True):
+    sheet = Sheet(len(arms))
+    for ax, arm in zip(sheet.axes, arms, strict=True):
         mine = cells[cells["arm"] == arm]
         for i, (value, colour) in enumerate(zip(values, frames.palette.ramp(arm, len(values)), strict=True)):
             line = mine[mine[axis] == value]
@@ -110,8 +109,8 @@ def _lr_panels(frames: Frames, options: Mapping[str, Any], axis: str) -> Drawing
         ax.set_title(arm)
         ax.set_xlabel(labels.label("optimizer.lr"))
         log2_axis(ax, cells["lr"])
-    _loss_limits(axes, cells, frames.trials)
-    label_left(axes, columns, labels.label(metric))
+    _loss_limits(sheet.axes, cells, frames.trials)
+    sheet.left_text = labels.label(metric)
     greys = frames.palette.ramp(None, len(values))
     handles = [
         Line2D([], [], color=g, marker="o", markersize=3, label=axis_text(axis, v))
@@ -134,9 +133,9 @@ def _lr_panels(frames: Frames, options: Mapping[str, Any], axis: str) -> Drawing
         handles.append(
             Line2D([], [], color=MUTED, marker="x", linestyle="", markeredgewidth=1.5, label="a seed diverged")
         )
-    legend(figure, handles)
+    sheet.handles = handles
     return Drawing(
-        figure,
+        sheet,
         cells.reset_index(drop=True),
         _lr_alt(cells, arms, values, axis, metric),
         "Bare minima of the grid are drawn, never judged. Means over the seeds at each point; where a seed "
@@ -158,9 +157,9 @@ def _loss_limits(axes: list[Any], cells: pd.DataFrame, trials: pd.DataFrame) -> 
 
 def _lr_alt(cells: pd.DataFrame, arms: list[str], values: list[Any], axis: str, metric: str) -> str:
     parts = [
-        f"Line chart of {labels.label(metric)} against learning rate from {numbers.power_of_two(cells['lr'].min())} "
-        f"to {numbers.power_of_two(cells['lr'].max())}, one panel per arm ({listed(arms)}), one line per "
-        f"{labels.name(axis)} ({listed(values)})."
+        f"Line chart of {labels.label(metric)} against learning rate from "
+        f"{numbers.power_of_two(cells['lr'].min())} to {numbers.power_of_two(cells['lr'].max())}, one panel "
+        f"per arm ({listed(arms)}), one line per {labels.name(axis)} ({listed(values)})."
     ]
     for arm in arms:
         low = cells[(cells["arm"] == arm) & cells["is_minimum"]].set_index(axis)
@@ -181,23 +180,28 @@ def _lr_alt(cells: pd.DataFrame, arms: list[str], values: list[Any], axis: str, 
 def optimum_against_width(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     """Optimal learning rate against width, log2 on both axes, with a fitted line per arm.
 
-    Reads the table ``optima`` (arm, the axis, ``log2_lr``; rows without an optimum NaN) that the analysis
-    made; without it, the bare minima of the grid.
+    Reads the optima that the analysis fitted (the tables of the claims on ``optimum_slope``, or a table
+    ``optima`` with arm, the axis and ``log2_lr``); without them, the bare minima of the grid.
     """
     axis = axis_of(frames, options, ("width", "size"))
-    table = frames.tables.get(str(options.get("table", "optima")))
-    if table is not None and {"arm", axis, "log2_lr"} <= set(table.columns):
-        data, how = table[["arm", axis, "log2_lr"]].dropna(), "Optima as fitted by the analysis."
-    else:
+    fitted = frames.tables.get(str(options.get("table", "optima")), _fitted_optima(frames))
+    if fitted is None or not {"arm", axis, "log2_lr"} <= set(fitted.columns):
+        fitted = pd.DataFrame(columns=["arm", axis, "log2_lr"])
+    parts = [fitted[["arm", axis, "log2_lr"]].dropna().assign(fitted=True)]
+    try:
         cells, _ = lr_cells(frames, options, axis)
-        low = cells[cells["is_minimum"] & ~cells["at_edge"]]
-        data = pd.DataFrame({"arm": low["arm"], axis: low[axis], "log2_lr": np.log2(low["lr"])})
-        how = "Bare minima of the grid: drawn, never judged."
+        low = cells[cells["is_minimum"] & ~cells["at_edge"] & ~cells["arm"].isin(fitted["arm"])]
+        parts.append(low[["arm", axis]].assign(log2_lr=np.log2(low["lr"]), fitted=False))
+    except MissingDataError:
+        if parts[0].empty:
+            raise
+    data = pd.concat([p for p in parts if not p.empty] or parts[:1], ignore_index=True)
     data = data[data[axis].map(numbers.is_finite)].reset_index(drop=True)
     if data.empty:
-        raise MissingData(f"no optimum inside the grid at a numeric {axis}")
+        raise MissingDataError(f"no optimum inside the grid at a numeric {axis}")
     data[axis] = data[axis].astype(float)
-    figure, (ax,), _ = panels(1, options, size=(4.6, 3.2))
+    sheet = Sheet(1, size=(4.6, 3.2))
+    ax = sheet.axes[0]
     said, handles = [], []
     for arm in arms_of(frames, data, options):
         line = data[data["arm"] == arm].sort_values(axis)
@@ -215,15 +219,33 @@ def optimum_against_width(frames: Frames, options: Mapping[str, Any]) -> Drawing
     log2_axis(ax, data[axis])
     ax.xaxis.set_major_formatter(lambda v, _: numbers.tick(v))
     log2_axis(ax, 2.0 ** data["log2_lr"], "y")
-    ax.set(xlabel=labels.name(axis), ylabel="optimal learning rate")
-    legend(figure, handles)
+    how = ["Slopes in octaves per octave; their intervals stand in the ledger."]
+    for by, text in ((True, "Optima as fitted by the analysis"), (False, "Bare minima of the grid, never judged")):
+        arms = [a for a in frames.palette.arms if a in set(data.loc[data["fitted"] == by, "arm"])]
+        if arms:
+            how.append(f"{text}: {listed(arms)}.")
+    ax.set(xlabel=labels.name(axis))
+    sheet.left_text = "optimal learning rate"
+    sheet.handles = handles
     return Drawing(
-        figure,
+        sheet,
         data,
-        f"Scatter of the optimal learning rate against {labels.name(axis)}, both on log2 scales, with fitted lines. "
-        f"{listed(said)}, in octaves of learning rate per octave of {labels.name(axis)}.",
-        f"{how} Slopes in octaves per octave; their intervals stand in the ledger.",
+        f"Scatter of the optimal learning rate against {labels.name(axis)}, both on log2 scales, with fitted "
+        f"lines. {listed(said)}, in octaves of learning rate per octave of {labels.name(axis)}.",
+        " ".join(how),
     )
+
+
+def _fitted_optima(frames: Frames) -> pd.DataFrame | None:
+    """Rows of the slope claims' tables with their arm; None if no claim fitted an optimum."""
+    rows = [
+        {"arm": claim["estimator"]["arm"], **row}
+        for claim in frames.claims
+        if estimator_name(claim) == "optimum_slope" and isinstance(claim["estimator"], Mapping)
+        for row in claim.get("table") or []
+    ]
+    # Two claims on one arm fit the same optima.
+    return pd.DataFrame(rows).drop_duplicates() if rows else None
 
 
 @kind("coordinate_check")
@@ -254,7 +276,7 @@ def coordinate_check(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         rows = rows[rows["step"] == options.get("step", rows["step"].max())]
     rows = rows[(rows[value] > 0) & rows[axis].map(numbers.is_finite)]
     if rows.empty:
-        raise MissingData(f"no positive values of the probe {probe}")
+        raise MissingDataError(f"no positive values of the probe {probe}")
     data = (
         rows.assign(log2_value=np.log2(rows[value].astype(float)))
         .groupby(["arm", layer, axis], sort=False, observed=True)
@@ -265,9 +287,9 @@ def coordinate_check(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     data["slope"] = np.nan
     text = str(options.get("label") or labels.label(where.get("statistic", value)))
     arms, layers_ = arms_of(frames, data, options), list(dict.fromkeys(data[layer]))
-    figure, axes, columns = panels(len(arms), options)
+    sheet = Sheet(len(arms))
     said = []
-    for ax, arm in zip(axes, arms, strict=True):
+    for ax, arm in zip(sheet.axes, arms, strict=True):
         shades = frames.palette.ramp(arm, len(layers_))
         slopes: dict[str, float] = {}
         for name, colour in zip(layers_, shades, strict=True):
@@ -286,12 +308,12 @@ def coordinate_check(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         log_axis(ax, 2.0 ** data["log2_value"], "y")
         if span:
             said.append(f"{arm}: {span}")
-    label_left(axes, columns, text)
+    sheet.left_text = text
     few = layers_ if len(layers_) <= 8 else [layers_[0], layers_[len(layers_) // 2], layers_[-1]]
     greys = dict(zip(layers_, frames.palette.ramp(None, len(layers_)), strict=True))
-    legend(figure, [Line2D([], [], color=greys[n], label=str(n)) for n in few])
+    sheet.handles = [Line2D([], [], color=greys[n], label=str(n)) for n in few]
     return Drawing(
-        figure,
+        sheet,
         data,
         f"Line chart of {text} against {labels.name(axis)}, both on log scales, one panel per arm "
         f"({listed(arms)}), one line per layer. Log-log slopes: {'; '.join(said) or 'too few widths'}.",
@@ -314,5 +336,5 @@ def _place(site: Any, depth: Any) -> str:
 def _first(rows: pd.DataFrame, names: tuple[str, ...], probe: str) -> str:
     found = [n for n in names if n in rows.columns and rows[n].notna().any()]
     if not found:
-        raise MissingData(f"no rows of the probe {probe} with any of the columns {listed(names)}")
+        raise MissingDataError(f"no rows of the probe {probe} with any of the columns {listed(names)}")
     return found[0]

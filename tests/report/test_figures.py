@@ -1,0 +1,175 @@
+"""Every figure kind on synthetic data: what is drawn, what is said, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from harness.errors import UnknownNameError
+from harness.report.colours import GRID, PAPER, Palette, contrast, on_dark
+from harness.report.figures import Drawing, Frames, MissingDataError, draw, kinds
+from harness.report.figures.common import cell_means
+from harness.report.words import banned_in
+
+SCRIPT = "<script>alert(1)</script>"
+SUITE_OF: dict[str, tuple[str, dict[str, Any]]] = {
+    "loss_against_lr": ("muon_scaling", {}),
+    "loss_against_flops": ("muon_scaling", {}),
+    "training_curves": ("muon_scaling", {}),
+    "step_time": ("muon_scaling", {}),
+    "metric_by_arm": ("muon_scaling", {}),
+    "rank_over_training": ("muon_scaling", {}),
+    "rank_heatmap": ("muon_scaling", {}),
+    "spectra": ("muon_scaling", {}),
+    "probe_over_training": ("muon_scaling", {"where": {"functional": "svd_entropy"}, "reference": 0.9}),
+    "lr_transfer": ("mup_transfer", {}),
+    "optimum_against_width": ("mup_transfer", {}),
+    "coordinate_check": ("mup_transfer", {}),
+    "metric_against_axis": ("mup_transfer", {}),
+    "metric_against_metric": ("ddcm_rate_distortion", {"x": "bits_per_pixel", "y": "psnr", "axis": "quality"}),
+}
+
+
+def frames_of(inputs: dict[str, Any], suite: str) -> Frames:
+    def mine(name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = inputs[name]
+        return frame[frame["suite"] == suite]
+
+    groups = inputs["trials"].groupby("suite", sort=False)["arm"].unique()
+    return Frames(
+        trials=mine("trials"),
+        curves=mine("curves"),
+        probes=mine("probes"),
+        palette=Palette.of(groups),
+        claims=[c for c in inputs["claims"] if c["suite"] == suite],
+    )
+
+
+def drawn(inputs: dict[str, Any], kind: str, **options: Any) -> Drawing:
+    suite, usual = SUITE_OF[kind]
+    return draw(kind, frames_of(inputs, suite), {**usual, **options})
+
+
+def test_every_kind_is_tested_and_described() -> None:
+    assert set(kinds()) == set(SUITE_OF)
+    assert all(len(text) > 20 for text in kinds().values())
+
+
+@pytest.mark.parametrize("kind", SUITE_OF)
+def test_a_kind_gives_a_figure_its_data_and_words(inputs: dict[str, Any], kind: str) -> None:
+    drawing = drawn(inputs, kind)
+    assert drawing.figure.axes and any(ax.has_data() for ax in drawing.figure.axes)
+    assert len(drawing.data) >= 3
+    # Generated from the data: it names the chart and holds numbers.
+    assert "chart" in drawing.alt or "Scatter" in drawing.alt or "map" in drawing.alt
+    assert any(c.isdigit() for c in drawing.alt) and "nan" not in drawing.alt.lower()
+    assert not banned_in(drawing.alt + drawing.caption)
+
+
+@pytest.mark.parametrize("kind", SUITE_OF)
+def test_a_narrow_figure_fits_a_phone(inputs: dict[str, Any], kind: str) -> None:
+    assert drawn(inputs, kind, columns=1).figure.get_figwidth() <= 4.0
+
+
+@pytest.mark.parametrize("kind", SUITE_OF)
+def test_missing_data_is_refused_with_a_reason(inputs: dict[str, Any], kind: str) -> None:
+    suite, options = SUITE_OF[kind]
+    full = frames_of(inputs, suite)
+    empty = dataclasses.replace(
+        full, trials=full.trials.iloc[:0], curves=full.curves.iloc[:0], probes=full.probes.iloc[:0]
+    )
+    for frames in (empty, dataclasses.replace(empty, curves=pd.DataFrame(), probes=pd.DataFrame())):
+        with pytest.raises(MissingDataError) as refused:
+            draw(kind, frames, options)
+        assert len(str(refused.value)) > 5
+
+
+def test_an_unknown_kind_is_named_with_the_valid_ones(inputs: dict[str, Any]) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'loss_against_lr'"):
+        draw("loss_against_lrs", frames_of(inputs, "muon_scaling"))
+
+
+def test_minima_are_those_of_the_data(inputs: dict[str, Any]) -> None:
+    data = drawn(inputs, "loss_against_lr").data
+    trials = inputs["trials"]
+    tuning = trials[(trials["suite"] == "muon_scaling") & (trials["role"] == "tuning")]
+    best = tuning.loc[tuning.groupby(["arm", "size"])["validation_loss"].idxmin()]
+    marked = data[data["is_minimum"]]
+    assert set(zip(marked["arm"], marked["size"], marked["lr"], strict=True)) == set(
+        zip(best["arm"], best["size"], best["optimizer.lr"], strict=True)
+    )
+
+
+def test_a_cell_with_a_diverged_seed_has_no_mean(inputs: dict[str, Any]) -> None:
+    data = drawn(inputs, "loss_against_flops").data
+    cell = data[(data["arm"] == "muon_transferred") & (data["size"] == "d24")].iloc[0]
+    assert np.isnan(cell["test_loss"]) and cell["num_missing"] == 1
+    assert "1 trial diverged" in drawn(inputs, "loss_against_flops").alt
+
+
+def test_intervals_are_t_intervals() -> None:
+    values = [1.0, 1.3, 1.1]
+    cells = cell_means(pd.DataFrame({"arm": "a", "loss": values}), ["arm"], "loss")
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert cells["half_width_95"][0] == pytest.approx((high - low) / 2)
+    assert np.isnan(cell_means(pd.DataFrame({"arm": ["a"], "loss": [1.0]}), ["arm"], "loss")["half_width_95"][0])
+
+
+def test_the_compute_ratio_stands_with_its_figure(inputs: dict[str, Any]) -> None:
+    assert "0.56 [0.47, 0.66]" in drawn(inputs, "loss_against_flops").caption
+
+
+def test_slopes_of_the_coordinate_check(inputs: dict[str, Any]) -> None:
+    slopes = drawn(inputs, "coordinate_check").data.groupby("arm")["slope"].mean()
+    assert slopes["mup"] == pytest.approx(0.0, abs=1e-9)
+    assert slopes["standard"] == pytest.approx(0.9)
+
+
+def test_optima_of_the_analysis_are_preferred_to_bare_minima(inputs: dict[str, Any]) -> None:
+    frames = frames_of(inputs, "mup_transfer")
+    data = draw("optimum_against_width", frames).data
+    # The claim on muP's slope fitted two optima; the others are bare minima.
+    assert data.loc[data["arm"] == "mup", "log2_lr"].tolist() == [-6.4, -6.4]
+    assert data.groupby("arm")["fitted"].all().to_dict() == {"mup": True, "standard": False, SCRIPT: False}
+    caption = draw("optimum_against_width", frames).caption
+    assert "fitted by the analysis: mup." in caption and "never judged: standard and" in caption
+    optima = pd.DataFrame({"arm": "standard", "width": [32, 64, 128], "log2_lr": [-6.0, -6.5, -7.0]})
+    given = draw("optimum_against_width", dataclasses.replace(frames, tables={"optima": optima})).data
+    assert given.loc[given["arm"] == "standard", "slope"].unique() == pytest.approx([-0.5])
+
+
+def test_curves_of_a_lost_arm_end_with_its_first_lost_seed(inputs: dict[str, Any]) -> None:
+    data = drawn(inputs, "training_curves", values=["d24"]).data
+    assert data[data["arm"] == "muon_transferred"]["step"].max() < 130
+    assert data[data["arm"] == "adamw"]["step"].max() > 390
+
+
+def test_the_baseline_of_ranks_is_the_untrained_gaussian(inputs: dict[str, Any]) -> None:
+    from harness.metrics.marchenko_pastur import gaussian_limit
+
+    data = drawn(inputs, "rank_over_training").data
+    expected = np.mean([gaussian_limit("svd_entropy", 64, 64), gaussian_limit("svd_entropy", 64, 256)])
+    assert data["baseline"].unique() == pytest.approx([expected], abs=0.02)
+
+
+def test_an_arm_keeps_its_colour_and_suites_do_not_repeat_one() -> None:
+    palette = Palette.of([["adamw", "muon"], ["standard", "mup"], ["muon", "new", "adamw"]])
+    assert palette.colour("adamw") != palette.colour("muon")
+    assert palette.colour("standard") == palette.colour("adamw")
+    assert len({palette.colour(a) for a in ("muon", "new", "adamw")}) == 3
+    assert len({palette.marker(a) for a in ("muon", "new", "adamw")}) == 3
+
+
+def test_colours_read_on_both_themes() -> None:
+    palette = Palette(tuple("abcdefgh"))
+    for arm in palette.arms:
+        colour = palette.colour(arm)
+        assert contrast(colour, PAPER) >= 3 and contrast(on_dark(colour), on_dark(PAPER)) >= 3
+        for shade in palette.ramp(arm, 6):
+            assert contrast(shade, PAPER) >= 1.9 and contrast(on_dark(shade), on_dark(PAPER)) >= 1.9
+    assert on_dark(GRID) != GRID

@@ -18,26 +18,27 @@ from harness.registry import register
 
 
 class _FusedRMSNorm(torch.autograd.Function):
-    """x: (rows, D); gain: (D). With mean 0, LayerNorm's backward lacks only its centring term."""
+    """x: (..., D); gain: (D). With mean 0, LayerNorm's backward lacks only its centring term."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
-        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        scale = mean_square.add_(eps).rsqrt_()
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = torch.addcmul(norm.new_tensor(eps), norm, norm, value=1.0 / x.shape[-1]).rsqrt_()
         ctx.save_for_backward(x, gain, scale)
         return (x * scale).mul_(gain)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, gain, scale = ctx.saved_tensors
+        D = x.shape[-1]
         g = g.contiguous()
         mask = [True, ctx.needs_input_grad[1], False]
         dx, dgain, _ = torch.ops.aten.native_layer_norm_backward(
-            g, x, [x.shape[-1]], torch.zeros_like(scale), scale, gain, None, mask
+            g, x, [D], torch.zeros_like(scale), scale, gain, None, mask
         )
         # LayerNorm subtracts the mean of g * gain from the gradient; give it back.
-        centring = (g @ gain).div_(x.shape[-1]).unsqueeze(-1).mul_(scale)
-        return dx.add_(centring), dgain, None
+        centring = torch.mv(g.view(-1, D), gain).view(scale.shape).mul_(scale)
+        return dx.add_(centring, alpha=1.0 / D), dgain, None
 
 
 class RMSNormModule(nn.Module):
@@ -51,8 +52,7 @@ class RMSNormModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         eager_cpu = not torch.compiler.is_compiling() and x.device.type == "cpu"
         if eager_cpu and x.dtype == torch.float32 and self.weight is not None:
-            rows = x.reshape(-1, self.width)
-            return _FusedRMSNorm.apply(rows, self.weight, self.eps).view(x.shape)
+            return _FusedRMSNorm.apply(x.contiguous(), self.weight, self.eps)
         return F.rms_norm(x, (self.width,), self.weight, self.eps)
 
 

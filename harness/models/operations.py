@@ -59,56 +59,91 @@ def rotary_table(context: int, head_width: int, base: float) -> Tensor:
     return torch.stack((angle_TI.cos(), angle_TI.sin()), -1).float()
 
 
-def rotate(x_BTGK: Tensor, table_TI2: Tensor) -> Tensor:
+def rotate(x_BTGK: Tensor, table_TGI2: Tensor) -> Tensor:
     """Turn each pair (2i, 2i + 1) of a head's coordinates by its position's angle, as a formula."""
     pairs = x_BTGK.unflatten(-1, (-1, 2))
-    cos, sin = table_TI2[:, None, :, 0], table_TI2[:, None, :, 1]
+    cos, sin = table_TGI2[..., 0], table_TGI2[..., 1]
     x, y = pairs[..., 0], pairs[..., 1]
     return torch.stack((x * cos - y * sin, x * sin + y * cos), -1).flatten(-2)
 
 
-class _NormedRotary(torch.autograd.Function):
-    """x -> rotate(x) / rms(x), in complex arithmetic; rotation keeps the norm, so the order is free."""
+class _Heads(torch.autograd.Function):
+    """The formula of ``heads`` in complex arithmetic; rotation keeps the norm, so their order is free."""
 
     @staticmethod
-    def forward(ctx: Any, x_BTGK: Tensor, table: Tensor, normed: bool) -> Tensor:
-        x = x_BTGK.contiguous()
-        B, T, G, K = x.shape
-        ctx.normed = normed
-        y = torch.view_as_real(torch.view_as_complex(x.view(B, T, G * K // 2, 2)) * table).view(x.shape)
-        if not normed:
+    def forward(
+        ctx: Any, qkv_BTC: Tensor, table: Tensor, num_heads: int, normed: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        H = num_heads
+        B, T, C = qkv_BTC.shape
+        K = C // (3 * H)
+        ctx.num_heads, ctx.normed = H, normed
+        x = qkv_BTC.view(B, T, 3 * H, K)
+        pairs = torch.view_as_complex(x[:, :, : 2 * H].view(B, T, H * K, 2))
+        y = torch.view_as_real(pairs * table).view(B, T, 2 * H, K)
+        if normed:
+            mean_square = ((y * y).view(-1, K) @ y.new_full((K,), 1.0 / K)).view(B, T, 2 * H, 1)
+            scale = mean_square.add_(QK_NORM_EPS).rsqrt_()
+            ctx.save_for_backward(table, y.mul_(scale), scale)
+        else:
             ctx.save_for_backward(table)
-            return y
-        mean_square = ((x * x).view(-1, K) @ x.new_full((K,), 1.0 / K)).view(B, T, G, 1)
-        scale = mean_square.add_(QK_NORM_EPS).rsqrt_()
-        y.mul_(scale)
-        ctx.save_for_backward(table, y, scale)
-        return y
+        q, k = y.transpose(1, 2).chunk(2, 1)
+        return q, k, x[:, :, 2 * H :].transpose(1, 2)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         table, *saved = ctx.saved_tensors
-        B, T, G, K = g.shape
-        g = g.contiguous()
+        gq, gk, gv = (g.transpose(1, 2) for g in gradients)
+        B, T, H, K = gv.shape
+        dx = gv.new_empty(B, T, 3 * H, K)
+        dx[:, :, 2 * H :] = gv
+        g = torch.cat((gq, gk), 2)
         if ctx.normed:
             # y = s R x, s = (x.x / K + eps)^(-1/2): dx = R^T (s g - y s (y.g) / K), as R keeps products.
             y, scale = saved
-            along = ((y * g).view(-1, K) @ g.new_full((K,), -1.0 / K)).view(B, T, G, 1)
-            g = (g * scale).addcmul_(y, along.mul_(scale))
-        pairs = torch.view_as_complex(g.view(B, T, G * K // 2, 2))
-        return torch.view_as_real(pairs * table.conj()).view(g.shape), None, None
+            along = ((y * g).view(-1, K) @ g.new_full((K,), -1.0 / K)).view(B, T, 2 * H, 1)
+            g.mul_(scale).addcmul_(y, along.mul_(scale))
+        torch.mul(
+            torch.view_as_complex(g.view(B, T, H * K, 2)), table.conj(),
+            out=torch.view_as_complex(dx[:, :, : 2 * H].view(B, T, H * K, 2)),
+        )
+        return dx.view(B, T, 3 * H * K), None, None, None
 
 
-def normed_rotary(x_BTGK: Tensor, table_TI2: Tensor, normed: bool) -> Tensor:
-    """Queries and keys turned by their positions, after division by their RMS if ``normed``.
+def tables_for(table_TI2: Tensor, num_heads: int) -> Tensor:
+    """The table repeated for queries and keys of every head, (T, 2 heads, K/2, 2): what ``heads`` takes.
 
-    x: (B, T, heads, K); table: see rotary_table, for at least T positions.
+    On a CPU in memory, so that a whole position is one run of memory; elsewhere as a view.
     """
-    T, G, K = x_BTGK.shape[1:]
-    table = table_TI2[:T]
-    if fusable(x_BTGK):
-        full = torch.view_as_complex(table[:, None].expand(T, G, K // 2, 2).contiguous()).view(T, -1)
-        return _NormedRotary.apply(x_BTGK, full, normed)
+    T, I, _ = table_TI2.shape
+    repeated = table_TI2[:, None].expand(T, 2 * num_heads, I, 2)
+    return repeated.contiguous() if fusable(table_TI2) else repeated
+
+
+def heads(
+    qkv_BTC: Tensor, table_TGI2: Tensor, num_heads: int, normed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, each (B, heads, T, K), in float32.
+
+    Queries and keys are turned by their positions, after division by their RMS if ``normed``.
+    qkv: (B, T, 3 heads K); table: tables_for T positions and these heads.
+    """
+    B, T, _ = qkv_BTC.shape
+    qkv_BTC = qkv_BTC.float()
+    if fusable(qkv_BTC):
+        table = torch.view_as_complex(table_TGI2.contiguous()).view(T, -1)
+        return _Heads.apply(qkv_BTC.contiguous(), table, num_heads, normed)
+    qk_BTGK, v_BTHK = qkv_BTC.view(B, T, 3 * num_heads, -1).split((2 * num_heads, num_heads), 2)
     if normed:
-        x_BTGK = F.rms_norm(x_BTGK, (K,), eps=QK_NORM_EPS)
-    return rotate(x_BTGK, table)
+        qk_BTGK = F.rms_norm(qk_BTGK, qk_BTGK.shape[-1:], eps=QK_NORM_EPS)
+    q_BHTK, k_BHTK = rotate(qk_BTGK, table_TGI2).transpose(1, 2).chunk(2, 1)
+    return q_BHTK, k_BHTK, v_BTHK.transpose(1, 2)
+
+
+def attention(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """Causal softmax attention in this dtype; in float32 on a CPU, whose bfloat16 kernel is 2 to 4 times slower."""
+    if q_BHTK.device.type != "cpu":
+        q, k, v = q_BHTK.to(dtype), k_BHTK.to(dtype), v_BHTK.to(dtype)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True, scale=scale)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.methods import Norm, Parametrization, Role
-from harness.models.operations import normed_rotary, relu2, rotary_table
+from harness.models.operations import attention, heads, relu2, rotary_table, tables_for
 from harness.models.parameters import mark_residual, weight
 
 
@@ -79,22 +79,16 @@ class Attention(nn.Module):
         super().__init__()
         D = a.width
         members = (0,) if a.zero_query else ()
-        self.num_heads, self.head_width, self.qk_norm, self.scale = a.num_heads, a.head_width, a.qk_norm, scale
+        self.num_heads, self.qk_norm, self.scale = a.num_heads, a.qk_norm, scale
         self.qkv = Linear((3, D, D), residual=True, zero_members=members)
         self.out = Linear((D, D), residual=True, zero_init=a.zero_residual)
 
-    def forward(self, x_BTD: Tensor, rotary_TI2: Tensor) -> Tensor:
-        B, T, D = x_BTD.shape
-        H, K = self.num_heads, self.head_width
-        qk_BTGK, v_BTHK = self.qkv(x_BTD).view(B, T, 3 * H, K).split((2 * H, H), 2)
+    def forward(self, x_BTD: Tensor, rotary_TGI2: Tensor) -> Tensor:
+        qkv_BTC = self.qkv(x_BTD)
         # In float32 whatever the products are in: angles and norms are cheap, their errors are not.
-        qk_BTGK = normed_rotary(qk_BTGK.float(), rotary_TI2, self.qk_norm).to(v_BTHK.dtype)
-        q_BTHK, k_BTHK = qk_BTGK.chunk(2, 2)
-        y_BHTK = F.scaled_dot_product_attention(
-            q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2),
-            is_causal=True, scale=self.scale,
-        )
-        return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
+        q_BHTK, k_BHTK, v_BHTK = heads(qkv_BTC, rotary_TGI2, self.num_heads, self.qk_norm)
+        y_BHTK = attention(q_BHTK, k_BHTK, v_BHTK, self.scale, qkv_BTC.dtype)
+        return self.out(y_BHTK.transpose(1, 2).flatten(2))
 
 
 class Relu2(nn.Module):
@@ -146,10 +140,10 @@ class Block(nn.Module):
         self.feed_forward = feed_forward
         self.residual_scale = residual_scale
 
-    def forward(self, x_BTD: Tensor, rotary_TI2: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotary_TGI2: Tensor) -> Tensor:
         c = self.residual_scale
         # alpha of add: one pass over memory whether the branch is scaled or not.
-        x_BTD = torch.add(x_BTD, self.attention(self.attention_norm(x_BTD), rotary_TI2), alpha=c)
+        x_BTD = torch.add(x_BTD, self.attention(self.attention_norm(x_BTD), rotary_TGI2), alpha=c)
         return torch.add(x_BTD, self.feed_forward(self.feed_forward_norm(x_BTD)), alpha=c)
 
 
@@ -199,8 +193,9 @@ class Transformer(nn.Module):
         x_BTD = self.embedding(tokens_BT)
         if self.embedding_scale is not None:
             x_BTD = x_BTD * self.embedding_scale
+        rotary_TGI2 = tables_for(self.rotary[: tokens_BT.shape[1]], self.architecture.num_heads)
         for block in self.blocks:
-            x_BTD = block(x_BTD, self.rotary)
+            x_BTD = block(x_BTD, rotary_TGI2)
         return self.readout(self.final_norm(x_BTD))
 
 

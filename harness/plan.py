@@ -434,6 +434,7 @@ class _Expansion:
                 return
             path, r = next(iter(space.items()))
             half = near["points"] // 2
+            seeds = near.get("seeds", seeds)
             points = [
                 {**centre.point, path: centre.point[path] * 2.0 ** (k * r.step)} for k in range(-half, half + 1)
             ]

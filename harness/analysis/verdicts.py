@@ -5,7 +5,6 @@ One claim, one region: a half-line, a band (equivalence), or one of these for ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -125,11 +124,14 @@ def two_sided(hold: float, fail: float) -> float:
     return min(1.0, 2 * min(hold, fail))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm-adjusted p values over one suite's confirmatory claims."""
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(ps, method="holm")[1]] if len(ps) else []
+def holm(ps: ArrayLike) -> list[float]:
+    """Holm-adjusted p values over one suite's confirmatory claims (statsmodels' takes 60 ms a call)."""
+    p = np.asarray(ps, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    out = np.empty_like(p)
+    out[order] = np.minimum(adjusted, 1.0)
+    return [float(x) for x in out]
 
 
 def outcome(p_adjusted: float, hold: float, fail: float, level: float = LEVEL) -> Outcome:

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis import verdicts
@@ -68,6 +71,12 @@ def test_sign_flip_is_exact():
     )
     assert verdicts.sign_flip_p(d) == pytest.approx(reference.pvalue)
     assert verdicts.sign_flip_p(np.ones(6)) == 2.0**-6  # two-sided .031, the least that six pairs can show
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_against_statsmodels(ps):
+    assert verdicts.holm(ps) == pytest.approx(multipletests(ps, method="holm")[1].tolist())
 
 
 def test_holm_by_hand():

@@ -222,7 +222,7 @@ def sequential_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
     for name, found in (("three looks, spent alpha", spent), ("a look after every seed", every)):
         yield {
             "rule": f"sequential, {name}",
-            "scenario": "null",
+            "scenario": "no effect",
             "sizes": 4,
             "seeds": 10,
             "suites": count,

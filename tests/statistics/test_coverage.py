@@ -61,11 +61,11 @@ def write(out: pd.DataFrame) -> None:
     lines = [
         "# Measured coverage of the statistical rules",
         "",
-        f"Simulated suites, seed {SEED}, {SUITES} where the column `suites` shows no other number; written by "
-        "`make test-statistics`. Nominal coverage is 95 %; `bias` is in half-widths; "
-        "`oracle_half_width` is that of who knows the sampling distribution; `resolved_below` is the share whose interval lies below ratio 1 "
-        "(at ratio 1: false). Noise is that of the cpu profile; the sizes of shape shocks (.03 common to the arms, "
-        ".01 per arm) are assumptions.",
+        f"Simulated suites, seed {SEED}, {SUITES} of them where `suites` shows no other number; written by "
+        "`make test-statistics`. Nominal coverage is 95 %; `bias` is in half-widths; `oracle_half_width` is "
+        "that of who knows the sampling distribution; `resolved_below` is the share whose interval lies below "
+        "ratio 1 (at ratio 1: false). Noise is that of the cpu profile; the sizes of shape shocks (.03 common "
+        "to the arms, .01 per arm) are assumptions.",
         "",
     ]
     for rule, rows in out.groupby("rule", sort=False):

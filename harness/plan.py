@@ -469,7 +469,7 @@ class _Expansion:
         for repeat in range(int(timing.get("repeats", 3))):
             for cell, patch in self.suite.cells(next(iter(self.suite.active_arms))):
                 for arm, definition in self.suite.active_arms.items():
-                    if definition.hyperparameters or not self._wanted(arm, cell):
+                    if definition.hyperparameters or definition.first_seed or not self._wanted(arm, cell):
                         continue
                     raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {}))
                     self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")

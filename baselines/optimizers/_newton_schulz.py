@@ -192,22 +192,25 @@ def orthogonalize_(
     dtype = getattr(torch, precision)
     X, Y = (scratch.take(name, stack.shape, dtype, stack.device) for name in "XY")
     X.copy_(stack)
+    side = min(stack.shape[1:])
+    A, B = (scratch.take(name, (len(stack), side, side), dtype, stack.device) for name in "AB")
     position = 0
     for length in restarts(schedule, precision, *stack.shape[1:]):
         piece = schedule[position : position + length]
         position += length
-        _iterate(X, piece, Y, scratch)
+        _iterate(X, piece, Y, A, B)
         X, Y = Y, X
     stack.copy_(X)
 
 
-def _iterate(X: Tensor, piece: Sequence[Triple], out: Tensor, scratch: Scratch) -> None:
-    """out <- the steps of ``piece``, on one Gram matrix, applied to X; both (batch, rows, columns)."""
-    batch, rows, columns = X.shape
-    tall, m = rows > columns, min(rows, columns)
-    A, B = (scratch.take(name, (batch, m, m), X.dtype, X.device) for name in "AB")
+def _iterate(X: Tensor, piece: Sequence[Triple], out: Tensor, A: Tensor, B: Tensor) -> None:
+    """out <- the steps of ``piece``, on one Gram matrix, applied to X; both (batch, rows, columns).
+
+    A, B: buffers of (batch, short side, short side).
+    """
+    tall = X.shape[1] > X.shape[2]
     side, strips = STRIPS.get(X.device.type, (math.inf, 1))
-    if m >= side and len(piece) == 1:
+    if len(piece) == 1 and A.shape[1] >= side:
         a, b, c = piece[0]
         for x, y, gram, square in zip(X, out, A, B, strict=True):
             _symmetric_product(x.mT if tall else x, strips, gram)

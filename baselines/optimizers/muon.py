@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,6 +63,10 @@ STACK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """Device type -> most elements orthogonalised as one stack of equal matrices (at least one matrix). On a CPU
 small matrices share the cost of a call, and a stack must not outgrow the caches: measured best from d 64
 (everything in one) to d 512 (single matrices). On a GPU launches dominate, and memory is the limit."""
+
+TURN_ELEMENTS = {"cpu": 2**15}
+"""Device type -> largest tall matrix that is transposed to share a stack with wide ones. Transposing costs
+more than it saves beyond."""
 
 
 @register("optimizer")
@@ -161,8 +165,27 @@ class Muon:
         return total
 
 
-_SHARED = ("momentum", "nesterov", "coefficients", "ns_steps", "precision")
-"""What matrices of one stack have in common beside shape, device and dtype, in the order of ``_update``."""
+class _Member(NamedTuple):
+    """A parameter in a stack, and what its step multiplies."""
+
+    parameter: Tensor
+    turned: bool
+    decay: float
+    factor: float
+
+
+class _Kind(NamedTuple):
+    """What the members of a stack have in common."""
+
+    rows: int
+    columns: int
+    device: torch.device
+    dtype: torch.dtype
+    momentum: float
+    nesterov: bool
+    coefficients: str
+    ns_steps: int | None
+    precision: Precision
 
 
 class MuonWithAdam(torch.optim.Optimizer):
@@ -181,74 +204,69 @@ class MuonWithAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # Equal matrices of all groups share stacks; what else differs is applied run by run.
-        buckets: dict[tuple[Any, ...], list[tuple[Tensor, dict[str, Any]]]] = defaultdict(list)
+        # Equal matrices of all groups share stacks; LR and decay are applied run by run.
+        kinds: dict[_Kind, list[_Member]] = defaultdict(list)
         for group in self.param_groups:
             if group["family"] == "adam":
                 adam_step(self.state, group)
                 continue
-            shared = tuple(group[key] for key in _SHARED)
+            lr, decay = group["lr"], 1 - group["lr"] * group["weight_decay"]
             for p in group["params"]:
-                if p.grad is not None:
-                    shape = stack_shape(p.shape, group["split_fused"])
-                    buckets[shape[1:], p.device, p.dtype, shared].append((p, group))
-        for ((rows, columns), device, _, shared), members in buckets.items():
-            limit = STACK_ELEMENTS.get(device.type, STACK_ELEMENTS["cpu"])
-            for stack in _stacks(members, limit):
-                self._update(stack, rows, columns, *shared)
+                if p.grad is None:
+                    continue
+                _, rows, columns = stack_shape(p.shape, group["split_fused"])
+                factor = -lr * SCALES[group["scale"]](rows, columns)
+                turned = columns < rows and rows * columns <= TURN_ELEMENTS.get(p.device.type, 0)
+                shape = (columns, rows) if turned else (rows, columns)
+                shared = (group[k] for k in ("momentum", "nesterov", "coefficients", "ns_steps", "precision"))
+                kind = _Kind(*shape, p.device, p.dtype, *shared)
+                kinds[kind].append(_Member(p, turned, decay, factor))
+        for kind, members in kinds.items():
+            for stack in _stacks(members, STACK_ELEMENTS.get(kind.device.type, STACK_ELEMENTS["cpu"])):
+                self._update(stack, kind)
         return loss
 
-    def _update(
-        self,
-        members: list[tuple[Tensor, dict[str, Any]]],
-        rows: int,
-        columns: int,
-        momentum: float,
-        nesterov: bool,
-        coefficients: str,
-        ns_steps: int | None,
-        precision: Precision,
-    ) -> None:
-        gradients = [p.grad for p, _ in members if p.grad is not None]
+    def _update(self, members: list[_Member], kind: _Kind) -> None:
+        parameters = [m.parameter for m in members]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         buffers = []
-        for p, _ in members:
+        for p in parameters:
             state = self.state[p]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)
             buffers.append(state["momentum_buffer"])
-        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        first = gradients[0]
-        elements = sum(g.numel() for g in gradients)
-        dtype = torch.promote_types(first.dtype, torch.float32)
-        scratch = self.__dict__.setdefault("_scratch", Scratch())
-        stack = scratch.take("stack", (elements // (rows * columns), rows, columns), dtype, first.device)
-        pieces = stack.split([g.numel() // (rows * columns) for g in gradients])
-        for piece, gradient, buffer in zip(pieces, gradients, buffers, strict=True):
-            if nesterov:
-                torch.lerp(gradient, buffer, momentum, out=piece.view(gradient.shape))
+        torch._foreach_lerp_(buffers, gradients, 1 - kind.momentum)
+
+        if "_scratch" not in self.__dict__:
+            self._scratch = Scratch()
+        numbers = [p.numel() // (kind.rows * kind.columns) for p in parameters]
+        dtype = torch.promote_types(kind.dtype, torch.float32)
+        stack = self._scratch.take("stack", (sum(numbers), kind.rows, kind.columns), dtype, kind.device)
+        updates = []
+        for member, piece in zip(members, stack.split(numbers), strict=True):
+            updates.append((piece.mT if member.turned else piece).view(member.parameter.shape))
+        for update, gradient, buffer in zip(updates, gradients, buffers, strict=True):
+            if kind.nesterov:
+                torch.lerp(gradient, buffer, kind.momentum, out=update)
             else:
-                piece.copy_(buffer.view(piece.shape))
-        orthogonalize_(stack, COEFFICIENTS[coefficients], scratch, steps=ns_steps, precision=precision)
-        triples = zip(members, pieces, strict=True)
-        for (lr, weight_decay, scale), run in groupby(
-            triples, key=lambda t: (t[0][1]["lr"], t[0][1]["weight_decay"], t[0][1]["scale"])
-        ):
-            todo = list(run)
-            parameters = [p for (p, _), _ in todo]
-            torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-            torch._foreach_add_(
-                parameters, [o.view(p.shape) for (p, _), o in todo], alpha=-lr * SCALES[scale](rows, columns)
-            )
+                update.copy_(buffer)
+        chosen = COEFFICIENTS[kind.coefficients]
+        orthogonalize_(stack, chosen, self._scratch, steps=kind.ns_steps, precision=kind.precision)
+
+        start = 0
+        for (decay, factor), run in groupby(members, key=lambda m: (m.decay, m.factor)):
+            end = start + len(list(run))
+            torch._foreach_mul_(parameters[start:end], decay)
+            torch._foreach_add_(parameters[start:end], updates[start:end], alpha=factor)
+            start = end
 
 
-def _stacks(
-    members: Sequence[tuple[Tensor, dict[str, Any]]], limit: int
-) -> Iterable[list[tuple[Tensor, dict[str, Any]]]]:
+def _stacks(members: Sequence[_Member], limit: int) -> Iterable[list[_Member]]:
     """Consecutive members with at most ``limit`` elements together, at least one each."""
-    stack: list[tuple[Tensor, dict[str, Any]]] = []
+    stack: list[_Member] = []
     elements = 0
     for member in members:
-        size = member[0].numel()
+        size = member.parameter.numel()
         if stack and elements + size > limit:
             yield stack
             stack, elements = [], 0

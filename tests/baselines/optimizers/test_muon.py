@@ -227,6 +227,23 @@ def test_splitting_a_stack_changes_nothing(monkeypatch):
         assert relative(a, b) < 2e-2
 
 
+@pytest.mark.parametrize("scale", FACTOR)
+def test_turning_tall_matrices_into_wide_ones_stacks_leaves_the_step_as_it_is(scale, monkeypatch):
+    shapes = [(8, 32), (32, 8), (3, 8, 8), (2, 32, 8), (32, 8)]
+    calls = []
+    original = module.orthogonalize_
+    monkeypatch.setattr(
+        module, "orthogonalize_", lambda X, *a, **k: calls.append(tuple(X.shape)) or original(X, *a, **k)
+    )
+    method = Muon(lr=0.02, scale=scale, precision="float32")
+    turned = one_step(method, hidden(*shapes))
+    assert sorted(calls) == [(3, 8, 8), (5, 8, 32)]
+    monkeypatch.setattr(module, "TURN_ELEMENTS", {})
+    for a, b in zip(turned, one_step(method, hidden(*shapes)), strict=True):
+        assert relative(a, b) < 1e-4
+    assert sorted(calls[2:]) == [(1, 8, 32), (3, 8, 8), (4, 32, 8)]
+
+
 def test_a_schedule_scales_every_group():
     groups = make_groups()
     optimizer = Muon(lr=0.02, adam_lr=0.004, weight_decay=0.0).build(groups)

@@ -90,6 +90,8 @@ class Section:
     facts: tuple[tuple[str, str], ...]
     """Label and text: budget, sources, notes."""
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What planning said: edges, dropped arms."""
     claims: tuple[Mapping[str, Any], ...]
     figures: tuple[ShownFigure, ...]
     tables: tuple[tables.Table, ...]
@@ -300,7 +302,6 @@ class _Writer:
                 else str(suite.get("budget") or ""),
             ),
             ("Settings", str(suite.get("note") or "")),
-            ("Notes", " ".join(map(str, suite.get("notes") or ()))),
         ]
         commands = suite.get("recompute") or (
             f"harness run {name} profile={profile}",
@@ -314,6 +315,7 @@ class _Writer:
             scale=str(suite.get("scale") or ""),
             facts=tuple(f for f in facts if f[1]),
             warnings=tuple(warnings),
+            notes=tuple(map(str, suite.get("notes") or ())),
             claims=claims,
             figures=figures,
             tables=tuple(found),

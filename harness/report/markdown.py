@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.report import tables, words
+from harness.report import numbers, tables, words
 from harness.report.tables import markdown_escape as escape
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _section(section: Section) -> list[str]:
     parts = [f"## {escape(section.title)}", f"**{escape(section.question)}**", escape(section.answer)]
     parts += [f"Attention: {escape(w)}" for w in section.warnings]
     parts += [f"- {escape(label)}: {escape(text)}" for label, text in section.facts]
+    parts += [f"- Note: {escape(n)}" for n in section.notes]
     if section.claims:
         parts.append("### Claims")
         for claim in section.claims:
@@ -68,6 +69,7 @@ def _nested(value: Any, depth: int) -> list[str]:
         ):
             lines += [head, *_nested(item, depth + 1)]
         else:
-            text = ", ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item)
+            values = item if isinstance(item, (list, tuple)) else [item]
+            text = ", ".join(numbers.plain(v) if isinstance(v, bool) else str(v) for v in values)
             lines.append(f"{head}: {escape(text)}")
     return lines

@@ -34,7 +34,7 @@ def _environment() -> Environment:
     environment.globals.update(
         badge=words.badge,
         sentence=words.sentence,
-        published=words.published_text,
+        published=words.published_text, made_at=words.made_at,
         estimate=words.estimate_text,
         unit=words.unit_text,
         scope=words.scope_words,
@@ -42,7 +42,7 @@ def _environment() -> Environment:
         evidence=words.trials_text,
         factor=numbers.factor,
         p_value=numbers.p_value,
-        plain=numbers.plain,
+        plain=numbers.plain, plural=numbers.plural,
         finite=numbers.is_finite,
         notes=markdown.page_notes,
         tones=words.TONES,

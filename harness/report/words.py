@@ -88,8 +88,8 @@ def unit_text(claim: Mapping[str, Any]) -> str:
     return "" if unit in ("1", "ratio") else unit
 
 
-def published_text(claim: Mapping[str, Any]) -> str:
-    """The published value with its interval where the source gives one; en dash where it gives no number."""
+def published_text(claim: Mapping[str, Any], scale: bool = True) -> str:
+    """The published value, its interval where given and, if asked, its scale; en dash where there is no number."""
     published = claim.get("published")
     if published is None or published == "":
         return numbers.MISSING
@@ -98,7 +98,7 @@ def published_text(claim: Mapping[str, Any]) -> str:
         if not numbers.is_finite(value):
             return str(value) if value else numbers.MISSING
         text = numbers.with_interval(value, published.get("interval") or published.get("ci95"))
-        return f"{text} at {made_at(claim)}" if made_at(claim) else text
+        return f"{text} at {made_at(claim)}" if scale and made_at(claim) else text
     if isinstance(published, Sequence) and not isinstance(published, str):
         return ", ".join(numbers.plain(v) for v in published)
     return numbers.plain(published)

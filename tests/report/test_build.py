@@ -229,3 +229,17 @@ def test_bad_input_is_named(inputs: dict[str, Any], tmp_path: Path) -> None:
 def test_no_torch() -> None:
     code = "import sys, harness.report.build; assert not {'torch', 'mlflow', 'optuna', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_notes_of_the_plan_and_yaml_style_options(inputs: dict[str, Any], tmp_path: Path) -> None:
+    one = {
+        **suites()[0],
+        "notes": ["arm 'a' was dropped", "an <edge>"],
+        "missing": 3,
+        "figures": [{"kind": "rank_heatmap", "functional": "svd_entropy", "quantity": "weight"}],
+    }
+    folder = build_report(tmp_path, **small(inputs, suites=[one], probes=inputs["probes"]))
+    text = page(folder)
+    assert "2 notes on the plan" in text and "an &lt;edge&gt;" in text
+    assert "3 planned trials without a record" in text
+    assert (folder / "figures" / "muon_scaling_01_rank_heatmap.svg").is_file()

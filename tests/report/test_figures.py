@@ -173,3 +173,15 @@ def test_colours_read_on_both_themes() -> None:
         for shade in palette.ramp(arm, 6):
             assert contrast(shade, PAPER) >= 1.9 and contrast(on_dark(shade), on_dark(PAPER)) >= 1.9
     assert on_dark(GRID) != GRID
+
+
+def test_matrices_are_named_briefly_where_that_tells_them_apart() -> None:
+    from harness.report.figures.probes import _short_names
+
+    assert _short_names(["blocks.0.attention.qkv.weight.query", "blocks.0.feed_forward.up.weight", "readout"]) == [
+        "0 query",
+        "0 up",
+        "readout",
+    ]
+    alike = ["blocks.0.attention.up.weight", "blocks.0.feed_forward.up.weight"]
+    assert _short_names(alike) == alike

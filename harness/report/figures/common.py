@@ -299,6 +299,12 @@ def listed(words: Iterable[Any], most: int = 12) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
 
 
+def step_axis(ax: Axes) -> None:
+    """A horizontal axis of whole steps."""
+    ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+
+
 def axis_text(axis: str, value: Any) -> str:
     """``width 64`` for numbers, ``d24`` for names."""
     return f"{labels.name(axis)} {numbers.plain(value)}" if numbers.is_finite(value) else str(value)
@@ -329,5 +335,6 @@ __all__ = [
     "need",
     "ordered",
     "relaid",
+    "step_axis",
     "with_role",
 ]

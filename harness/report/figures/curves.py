@@ -23,6 +23,7 @@ from harness.report.figures.common import (
     listed,
     need,
     ordered,
+    step_axis,
     with_role,
 )
 
@@ -88,7 +89,7 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             low, high = here["value"].min(), later.max()
             ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low) + 1e-9)
         ax.set_title(axis_text(axis, value))
-        ax.set_xlabel("step")
+        step_axis(ax)
     sheet.left_text = labels.label(curve)
     sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     data = mean.drop(columns=["bin", "total"]).reset_index(drop=True)

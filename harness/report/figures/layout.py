@@ -58,15 +58,16 @@ class Sheet:
         width, height = self.size
         if columns == 1 and width > PANEL[0]:
             width, height = PANEL[0], height * min(1.0, 1.15 * PANEL[0] / width)
-        total = width * across
+        firsts = self.axes[::across]
+        left = max(_tick_width(a) for a in firsts) + (0.32 if self.left_text else 0.14)
+        # Long names on the left take no room from the panels, except on a phone.
+        total = width * across + (max(0.0, left - 1.0) if columns != 1 else 0.0)
         top = self._place_legend(total)
         tall = top + height * down
         self.figure.set_size_inches(total, tall)
 
-        firsts = self.axes[::across]
         inner = any(a.get_title(loc="left") for a in self.axes)
         head, foot = (0.28 if inner else 0.1), (0.5 if any(a.get_xlabel() for a in self.axes) else 0.28)
-        left = max(_tick_width(a) for a in firsts) + (0.32 if self.left_text else 0.14)
         gap = 0.14 if self.share_y else max(_tick_width(a) for a in self.axes) + 0.2
         right = 0.16 + (0.78 if self.bar else 0.0)
         panel = (total - left - right - gap * (across - 1)) / across

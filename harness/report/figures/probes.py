@@ -27,6 +27,7 @@ from harness.report.figures.common import (
     natural_key,
     need,
     ordered,
+    step_axis,
 )
 
 
@@ -118,7 +119,7 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             mean.loc[mean[panel] == name, "baseline"] = level
         if name != "":
             ax.set_title(_panel_title(panel, name))
-        ax.set_xlabel("step")
+        step_axis(ax)
         if options.get("y_scale") == "log":
             log_axis(ax, mean["value"], "y")
     text = str(options.get("label") or labels.label(dict(options.get("where", {})).get("functional", value)))
@@ -229,7 +230,7 @@ def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             .reindex(index=names, columns=steps)
         )
         sns.heatmap(
-            grid,
+            grid.set_axis(_short_names(names), axis=0),
             ax=ax,
             vmin=low,
             vmax=high,
@@ -254,6 +255,13 @@ def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         f"{'; '.join(said)}.",
         f"{words[:1].upper()}{words[1:]}. Mean over seeds; one scale for all panels.",
     )
+
+
+def _short_names(names: list[Any]) -> list[str]:
+    """``0 query`` for ``blocks.0.attention.qkv.weight.query``; whole names where that would not tell them apart."""
+    parts = [[p for p in str(n).split(".") if p not in ("blocks", "weight")] or [str(n)] for n in names]
+    short = [f"{p[0]} {p[-1]}" if len(p) > 1 else p[0] for p in parts]
+    return short if len(set(short)) == len(short) else [str(n) for n in names]
 
 
 @kind("spectra")

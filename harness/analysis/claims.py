@@ -20,6 +20,7 @@ from scipy import stats
 
 from harness.analysis import sequential, verdicts
 from harness.analysis.claim import PROFILES, Claim, load_claims, scope_of
+from harness.analysis.compute_ratio import as_compute
 from harness.analysis.estimate import Estimate, Evidence, run
 from harness.analysis.multiverse import dissent
 from harness.analysis.published import agreement
@@ -255,6 +256,8 @@ def _judge(r: ClaimResult, evidence: Evidence, profile: str, tests: int, check_c
             r.outcome = "unresolved"
     if r.outcome is not None:
         r.verdict = verdicts.WORDS[r.scope, r.outcome][0]
+    if claim.margin is not None and (worth := _margin_as_compute(claim.margin.nats, e, evidence.trials)):
+        r.notes.append(worth)
     if claim.published is not None and e.log and not e.exact:
         part = e.parts[0]
         r.compared = claim.published.model_dump()
@@ -263,6 +266,21 @@ def _judge(r: ClaimResult, evidence: Evidence, profile: str, tests: int, check_c
             r.compared |= {"agreement": word, "ratio_low": math.exp(low), "ratio_high": math.exp(high)}
         else:
             r.notes.append("published value shown beside ours, not compared: the scale is another")
+
+
+def _margin_as_compute(nats: float, e: Estimate, trials: pd.DataFrame) -> str:
+    """The margin as compute at the exponent and loss that this run measured."""
+    if not {"flops", "test_loss", "identity"} <= set(trials.columns):
+        return ""
+    used = trials[trials["identity"].isin(e.identities) & (trials["status"] == "completed")]
+    points = used.groupby("flops")["test_loss"].mean() if used["flops"].nunique() >= 3 else pd.Series(dtype=float)
+    if len(points) < 3 or (points <= 0).any():
+        return ""
+    slope = np.polyfit(np.log(points.index.to_numpy(dtype=float)), np.log(points.to_numpy()), 1)[0]
+    if slope >= 0:
+        return ""
+    worth = as_compute(nats, -float(slope), float(points.mean()))
+    return f"at the measured slope of loss on compute, {nats:g} nats are worth {100 * worth:.2g} % of compute"
 
 
 def _sentence(r: ClaimResult, trials: pd.DataFrame, corpus: str) -> str:

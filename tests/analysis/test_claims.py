@@ -164,7 +164,9 @@ def test_equivalence_holds_inside_fails_outside_and_is_unresolved_between():
         "published": None,
         "margin": {"nats": 0.03, "compute": 0.15},
     }
-    assert answer(trials({"adamw": 1, "muon": 1}, sd=0.005), **fields)["verdict"] == "holds_at_reduced_scale"
+    inside = answer(trials({"adamw": 1, "muon": 1}, sd=0.005), **fields)
+    assert inside["verdict"] == "holds_at_reduced_scale"
+    assert any("0.03 nats are worth 1" in n for n in inside["notes"])
     assert answer(trials({"adamw": 1, "muon": 0.4}, sd=0.005), **fields)["verdict"] == "fails_at_reduced_scale"
     unclear = answer(trials({"adamw": 1, "muon": 1}, sd=0.06), **fields)
     assert unclear["verdict"] == "unresolved"
@@ -293,7 +295,10 @@ def test_several_trials_of_one_seed_need_a_narrower_claim():
         ({"kind": "vague"}, "kind: Input should be"),
         ({"expects": {"below": 1, "above": 0}}, "give one of below, above, within, all"),
         ({"kind": "equivalence"}, "expects a band"),
-        ({"kind": "equivalence", "expects": {"within": [0.9, 1.1]}}, "margin: {nats: .03, compute: .15}"),
+        (
+            {"kind": "equivalence", "expects": {"within": [-0.1, 0.1]}, "estimator": DIFFERENCE},
+            "margin: {nats: .03, compute: .15}",
+        ),
         ({"estimator": {"arm": "muon"}}, "estimator needs a name"),
         ({"says": "This proves that Muon is better."}, "'proves' is kept out"),
         ({"unit": "x"}, "unit: Extra inputs are not permitted"),

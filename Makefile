@@ -7,7 +7,7 @@ PROFILE ?= $(shell $(BIN)/harness doctor --default-profile)
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-all test test-slow test-statistics lint bench regress report clean
+.PHONY: help setup reproduce-all test test-slow test-statistics lint bench readme regress report clean
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
@@ -40,6 +40,9 @@ lint: $(STAMP)   ## Style and types
 
 bench: $(STAMP)  ## Speed of operators and of the harness itself, as ratios within one run
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable -o python_files='bench_*.py'
+
+readme: $(STAMP)   ## The ledger in README.md, from the committed reference
+	$(BIN)/python -m harness.report.readme
 
 regress: $(STAMP)  ## Compare with the committed reference; exit 4 on a regression
 	$(BIN)/harness regress profile=$(PROFILE)

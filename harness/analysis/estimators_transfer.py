@@ -13,6 +13,7 @@ from harness.analysis import transfer
 from harness.analysis.comparison import RAN, cap, filtered
 from harness.analysis.estimate import Estimate, Evidence, Part, columns_needed, estimator
 from harness.analysis.means import unpaired
+from harness.errors import ClaimError
 
 LEAST_WIDTHS = 3
 
@@ -92,7 +93,12 @@ def optimum_slope(
     fits: dict[str, tuple[list[float], list[float]]] = {}
     table, notes, identities, seeds = [], [], [], []
     for name in dict.fromkeys([arm, *arms]):
-        curves, used, said = lr_curves(evidence, name, axis, lr, metric, where, role)
+        try:
+            curves, used, said = lr_curves(evidence, name, axis, lr, metric, where, role)
+        except ClaimError:
+            if name == arm:
+                raise
+            continue  # another arm's gaps do not silence this one; the pool is named in the notes
         optima = _optima(curves)
         good = {w: o.log2_lr for w, o in optima.items() if o.log2_lr is not None}
         fits[name] = ([float(np.log2(w)) for w in good], [float(v) for v in good.values()])

@@ -34,13 +34,26 @@ BY_SEED = (
     "wider_is_better",
 )
 
-PLANNING_SD = 0.035
-"""Sd of a paired difference (nats per byte) without a noise table: prototypes at d 24-48 gave .032-.048."""
-PLANNING_MISFIT = 0.02
-"""Sd of what a size adds to the arms' difference (grid error, shape), nats per byte."""
-PLANNING_EXPONENT = 0.12
-"""Exponent of loss against compute at the cpu profile's sizes."""
-PLANNING_LOSS = 1.9
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """Values to plan with where no noise table is at hand."""
+
+    sd: float
+    """Sd of a paired difference, nats."""
+    misfit: float
+    """Sd of what a size adds to the arms' difference (grid error, shape), nats."""
+    exponent: float
+    """Of loss against compute."""
+    loss: float
+    """Nats."""
+
+
+PLANNING = {
+    # Prototypes at d 24-48, nats a byte: .032-.048 paired.
+    "cpu": Planning(sd=0.035, misfit=0.02, exponent=0.12, loss=1.9),
+    # 124M models, nats a token: .0011 by seed for Muon (444 df), .0025 for AdamW (10 runs).
+    "gpu": Planning(sd=0.003, misfit=0.005, exponent=0.1, loss=3.3),
+}
 PLANNING_SCATTER = 0.1
 """Scatter of optima about their line, octaves."""
 
@@ -158,23 +171,25 @@ def planned_power(
     *,
     tests: int = 1,
     arms: int = 1,
+    profile: str = "cpu",
 ) -> verdicts.Detectable | None:
     """What this plan would see: the effect at 80 % power and Holm's first step over ``tests``.
 
     ``noise_table`` as :func:`harness.analysis.comparison.noise_table` gives it, from committed records; without
-    one, planning values from prototypes. None where the claim has no region, no error, fewer than four
+    one, planning values of the ``profile``. None where the claim has no region, no error, fewer than four
     degrees of freedom, or a metric whose noise the table does not tell.
     """
     if claim.expects is None or claim.kind == "identity":
         return None
     name = claim.estimator["name"]
     df = planned_df(claim, num_sizes, num_seeds, arms)
-    sd, loss = _noise(claim, noise_table)
+    plan = PLANNING["cpu" if profile in ("smoke", "cpu") else "gpu"]
+    sd, loss = _noise(claim, noise_table, plan)
     if name in ("mean_difference", "transfer_gap", "wider_is_better"):
         cells = num_sizes if name == "mean_difference" else 1
         se, log, unit = sd / np.sqrt(cells * num_seeds), False, str(claim.estimator.get("unit", "nats"))
     elif name in ("compute_ratio", "ratio_drift"):
-        per_size = np.hypot(sd / np.sqrt(num_seeds), PLANNING_MISFIT) / loss / PLANNING_EXPONENT
+        per_size = np.hypot(sd / np.sqrt(num_seeds), plan.misfit) / loss / plan.exponent
         log, unit = name == "compute_ratio", "ratio of compute"
         # A slope over evenly spaced sizes: sum of squared distances (decades) is about J (range)^2 / 12.
         se = per_size / np.sqrt(num_sizes)
@@ -187,10 +202,10 @@ def planned_power(
     return verdicts.detectable(float(se), df, claim.expects, log, unit, tests)
 
 
-def _noise(claim: Claim, table: pd.DataFrame | None) -> tuple[float, float]:
+def _noise(claim: Claim, table: pd.DataFrame | None, plan: Planning) -> tuple[float, float]:
     """(sd of a paired difference, mean loss) of the claim's arms, root mean square over cells."""
     if table is None or table.empty:
-        return PLANNING_SD, PLANNING_LOSS
+        return plan.sd, plan.loss
     arm, baseline = claim.estimator.get("arm"), claim.estimator.get("baseline")
     rows = table[table["arm"] == arm]
     direct = rows["sd_difference"].dropna()
@@ -200,7 +215,7 @@ def _noise(claim: Claim, table: pd.DataFrame | None) -> tuple[float, float]:
         both = [table.loc[table["arm"] == a, "sd"].dropna() for a in (arm, baseline) if a is not None]
         known = [float((x**2).mean()) for x in both if len(x)]
         if not known:
-            return PLANNING_SD, PLANNING_LOSS
+            return plan.sd, plan.loss
         sd = float(np.sqrt(sum(known) * (2 / len(known) if baseline is not None else 1)))
     loss = table["mean"].dropna().mean()
-    return sd, float(loss) if np.isfinite(loss) else PLANNING_LOSS
+    return sd, float(loss) if np.isfinite(loss) else plan.loss

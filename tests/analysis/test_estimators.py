@@ -153,6 +153,15 @@ def test_slopes_of_optima_are_recovered_with_pooled_scatter():
     assert estimate(table, "optimum_slope", arm="mup", pool=["mup"]).parts[0].df == 2
 
 
+def test_another_arms_gaps_do_not_silence_a_slope():
+    table = sweep({"standard": -1.0, "mup": 0.0})
+    table.loc[(table["arm"] == "standard") & (table["width"] == 64), "validation_loss"] = np.nan
+    found = estimate(table, "optimum_slope", arm="mup")
+    assert any("pooled over mup;" in n for n in found.notes)
+    with pytest.raises(ClaimError, match="is missing in completed trials of 'standard'"):
+        estimate(table, "optimum_slope", arm="standard")
+
+
 def test_a_width_without_an_optimum_is_named():
     table = sweep({"standard": -1.0}, grid=(-8, -1, 1.0))
     with pytest.raises(

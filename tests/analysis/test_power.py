@@ -94,6 +94,10 @@ def test_the_planned_ratio_is_near_the_measured_half_width():
     assert se * stats.t.ppf(0.975, 5) == pytest.approx(0.16, abs=0.05)
 
 
+def test_a_gpu_plan_expects_a_gpus_noise():
+    assert planned_power(made(), 6, 3, profile="gpu").effect < 0.5 * planned_power(made(), 6, 3).effect
+
+
 def test_a_committed_noise_table_is_used():
     table = noise_table(trials(sd=0.003), baseline="adamw")
     c = made(estimator=DIFFERENCE, expects={"below": 0})

@@ -236,6 +236,9 @@ def _estimate(claim: Claim, evidence: Evidence, suite: str, profile: str, look: 
 def _judge(r: ClaimResult, evidence: Evidence, profile: str, tests: int, check_choices: bool) -> None:
     claim, e = r.claim, r.estimate
     if e is None:
+        if profile == "smoke" and r.refused:
+            r.notes.append(r.refused)
+            r.refused = "plumbing: no verdict"
         return
     if _exact(r) and claim.expects is not None and r.p_hold is not None and claim.confirmatory:
         r.outcome = "holds" if r.p_hold == 0 else "fails"

@@ -148,6 +148,12 @@ def test_smoke_gives_no_verdict():
     assert d["estimate"] is not None
 
 
+def test_smoke_says_plumbing_even_where_sizes_are_too_few():
+    d = answer(trials(sizes=SIZES[:2]), profile="smoke")
+    assert (d["verdict"], d["refused"]) == (None, "plumbing: no verdict")
+    assert any("2 sizes" in n for n in d["notes"])
+
+
 def test_an_identity_is_judged_at_any_scale_without_correction():
     bound = {"name": "identity_bound", "arm": "muon", "value": ["flops_optimizer", "flops_model"], "bound": 0.02}
     d = answer(kind="identity", estimator=bound, published=None)

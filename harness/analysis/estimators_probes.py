@@ -60,6 +60,7 @@ def _paired_units(
 ) -> pd.DataFrame:
     """arm's and baseline's value side by side per (keys, seed, unit): columns arm, baseline."""
     names = [*keys, "seed", "checkpoint", unit]
+    columns_needed(evidence, rows, names, "probes")
     wide = rows.pivot_table(index=names, columns="arm", values=value, aggfunc="mean").dropna()
     if wide.empty:
         raise evidence.refuse(

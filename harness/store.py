@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.errors import StoreError
-from harness.record import Curve, Planned, Record
+from harness.record import Curve, Planned, Record, Table
 from harness.trial import digest
 
 if TYPE_CHECKING:
@@ -405,6 +405,8 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
         p, r = row.planned, row.record
         for name, table in (r.probes if r else {}).items():
             frame = pd.DataFrame(table.rows, columns=table.columns)
+            if kept := _singular_values(table):
+                frame = pd.concat([frame, pd.DataFrame(kept)], ignore_index=True)
             labels: dict[str, Any] = {
                 "identity": r.identity if r else "",
                 "suite": p.suite,
@@ -419,6 +421,16 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
             clash = [c for c in labels if c in frame.columns]
             frames.append(frame.rename(columns={c: f"{name}_{c}" for c in clash}).assign(**labels))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _singular_values(table: Table) -> list[dict[str, Any]]:
+    """The spectra that a probe kept beside its functionals, as rows: one a singular value, ``index`` its rank."""
+    return [
+        {"step": int(step), "matrix": matrix, "kind": "weight", "functional": "singular_value", "index": i, "value": v}
+        for step, matrices in table.about.get("spectra", {}).items()
+        for matrix, values in matrices.items()
+        for i, v in enumerate(values)
+    ]
 
 
 def load_rows(

@@ -317,3 +317,22 @@ def test_help_list_and_report_never_import_torch(smoke):
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_compare_puts_a_users_method_beside_cached_baselines(smoke, tmp_path):
+    results, words = smoke
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    method = tmp_path / "sign_sgd.py"
+    method.write_text(readme.partition("```python\n")[2].partition("```")[0])
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns("data"))
+    (copy / "data").symlink_to(results / "data")
+    done = harness(
+        "compare", method, *words[1:], "tuning.budget=6", "--suite", "muon_scaling", "--against", "adamw",
+        "--results", copy,
+    )  # fmt: skip
+    folder = copy / "compare" / "muon_scaling_with_sign_sgd"
+    claims = json.loads((folder / "report.json").read_text())["claims"]
+    assert [c["id"] for c in claims] == ["sign_sgd_below_adamw"]
+    assert (folder / "sign_sgd.py").is_file()
+    assert str(folder) in done.stdout

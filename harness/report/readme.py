@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -64,4 +63,4 @@ def write(readme: Path = Path("README.md"), results: Path = Path("results")) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(write())
+    write()

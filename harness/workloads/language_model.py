@@ -163,8 +163,6 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
             "tokens": float(total.tokens),
             "tokens_per_step": float(config.tokens_per_step),
             "model_width": float(config.model.width),
-            "model_width": float(config.model.width),
-            "tokens_per_step": float(config.tokens_per_step),
         },
     )
     for split in ("validation", "test"):

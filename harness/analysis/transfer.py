@@ -17,7 +17,10 @@ Array = NDArray[np.float64]
 HALF_OCTAVE = 0.6
 """A grid with a smaller step gets the five-point parabola; on octaves five points are biased by asymmetry."""
 OUTLYING_SCATTER = 3.0
-"""An arm whose own scatter is over this multiple of the pooled one leaves the pool."""
+"""An arm whose own scatter is over this multiple of the others' pooled one leaves the pool, ..."""
+OUTLYING_LEVEL = 0.01
+"""... unless chance does as much at this level over the arms: with three widths an arm has one degree of
+freedom, and a bare factor 3 threw out so many that the slope's interval covered 92 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def slopes(optima: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, Line]
     """Slope per arm from (log2 width, log2 LR of the optimum), scatter pooled over arms.
 
     s^2 = sum of squared residuals over sum (W_a - 2); se = s / sqrt(Sxx). Arms with fewer than three optima
-    get no line. An arm whose own scatter exceeds three times the pooled one is judged by its own.
+    get no line. An arm that scatters far more than the others is judged by its own.
     """
     fits = {}
     for arm, (x, y) in optima.items():
@@ -105,7 +108,9 @@ def slopes(optima: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, Line]
         own = {a: pool([a])[0] for a in members}
         worst = max(own, key=lambda a: own[a])
         # Against the pool of the others: within its own pool an arm can hardly stand out.
-        if own[worst] <= OUTLYING_SCATTER * pool([a for a in members if a != worst])[0]:
+        others, df = pool([a for a in members if a != worst])
+        chance = stats.f.ppf(1 - OUTLYING_LEVEL / len(members), fits[worst][3] - 2, df)
+        if own[worst] <= others * max(OUTLYING_SCATTER, float(np.sqrt(chance))):
             break
         members.remove(worst)
     out = {}

@@ -69,6 +69,15 @@ def test_an_outlying_arm_leaves_the_pool():
     assert lines["q0"].df == 12
 
 
+def test_one_degree_of_freedom_is_no_ground_to_leave_the_pool():
+    """Four times the others' scatter, over three widths: chance does as much in one arm of twenty."""
+    x = np.array([5.0, 6, 7])
+    kink = np.array([1.0, -2, 1]) / np.sqrt(6)
+    lines = transfer.slopes({"a": (x, 0.4 * kink), **{f"q{i}": (x, 0.1 * kink) for i in range(4)}})
+    assert lines["a"].own_scatter == pytest.approx(4 * lines["q0"].own_scatter)
+    assert lines["a"].df == 5
+
+
 def test_losses_between_grid_points_follow_the_parabola():
     losses = np.stack([2 + 0.05 * (GRID + 7.3) ** 2, 3 + 0.02 * (GRID + 6) ** 2])
     assert transfer.at_learning_rate(GRID, losses, -6.6) == pytest.approx([2 + 0.05 * 0.49, 3 + 0.02 * 0.36])

@@ -25,7 +25,7 @@ def table() -> pd.DataFrame:
         *coverage.ratio_rows(SUITES, rng, other_forms=max(SUITES // 4, 200)),
         *coverage.gpu_rows(SUITES // 4, rng),
         *coverage.drift_rows(SUITES // 4, rng),
-        *coverage.slope_rows(SUITES // 8, rng),
+        *coverage.slope_rows(SUITES // 4, rng),
         *coverage.selection_rows(SUITES // 4, rng),
         *coverage.sequential_rows(5 * SUITES, rng),
         *coverage.family_rows(SUITES, rng),

@@ -161,8 +161,8 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
             "parameters": float(total.parameters),
             "parameters_total": float(task.parameters_total),
             "tokens": float(total.tokens),
-            "tokens_per_step": float(config.tokens_per_step),
             "model_width": float(config.model.width),
+            "tokens_per_step": float(config.tokens_per_step),
         },
     )
     for split in ("validation", "test"):

@@ -14,6 +14,8 @@ import pandas as pd
 
 from harness import suite as suites
 from harness.errors import HarnessError
+from harness.report import words
+from harness.report.numbers import count
 from harness.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.suite import Suite
 
@@ -99,7 +101,11 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
         profile=profile,
         corpus=_corpus(gathered.plan["suite"]),
     )
-    gathered.claims = [r.as_dict() for r in results]
+    scale = _scale(gathered)
+    # One formatter of numbers: the report's.
+    gathered.claims = [
+        {**c, "sentence": words.sentence({**c, "sentence": ""}, scale)} for c in (r.as_dict() for r in results)
+    ]
 
 
 def _corpus(suite: Mapping[str, Any]) -> str:
@@ -137,30 +143,25 @@ def provenance(gathered: Sequence[Gathered]) -> dict[str, Any]:
     }
 
 
+def _scale(gathered: Gathered) -> str:
+    frame = trials_frame(gathered.rows)
+    if frame.empty or "parameters" not in frame:
+        return ""
+    low, high = count(frame["parameters"].min()), count(frame["parameters"].max())
+    return f"{low} to {high} non-embedding parameters, {_corpus(gathered.plan['suite'])}"
+
+
 def scale_line(gathered: Gathered) -> str:
     """Parameters, corpus, sizes and seeds in a line."""
     frame = trials_frame(gathered.rows)
     if frame.empty or "parameters" not in frame:
         return ""
     suite = gathered.plan["suite"]
-    low, high = frame["parameters"].min(), frame["parameters"].max()
     evaluated = frame[frame["role"] == "evaluation"]
     axes = [a for a in suite.get("axes", {}) if a in evaluated]
     cells = len(evaluated[axes].drop_duplicates()) if axes else 1
     seeds = evaluated.groupby(["arm", *axes])["seed"].nunique() if not evaluated.empty else pd.Series([0])
-    return (
-        f"{_count(low)} to {_count(high)} non-embedding parameters, {_corpus(suite)}, "
-        f"{cells} sizes x {int(seeds.median())} seeds, profile {suite['profile']}"
-    )
-
-
-def _count(value: float) -> str:
-    if not math.isfinite(value):
-        return "?"
-    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.0f}"
+    return f"{_scale(gathered)}, {cells} sizes x {int(seeds.median())} seeds, profile {suite['profile']}"
 
 
 def report(
@@ -256,8 +257,10 @@ def strict_changes(built: Built, results: Path) -> list[str]:
             halves = [(c["ci95"][1] - c["ci95"][0]) / 2 / norm.ppf(0.975) for c in (old, claim)]
             change = claim["estimate"] - old["estimate"]
             if abs(change) > norm.ppf(0.975) * math.hypot(*halves) > 0:
-                out.append(f"{claim['id']}: estimate {old['estimate']:.4g} -> {claim['estimate']:.4g}, "
-                           "beyond both uncertainties")
+                out.append(
+                    f"{claim['id']}: estimate {old['estimate']:.4g} -> {claim['estimate']:.4g}, "
+                    "beyond both uncertainties"
+                )
     return out
 
 

@@ -167,6 +167,8 @@ def sentence(claim: Mapping[str, Any], scale: str = "") -> str:
         text += f" ({evidence})"
     if claim.get("refused"):
         reason = str(claim["refused"]).strip().rstrip(".")
+        if reason.lower() == badge(claim).text.lower():
+            return f"{text}."
         return f"{text}. {reason[:1].upper()}{reason[1:]}."
     if numbers.is_finite(claim.get("estimate")):
         text += f": {estimate_text(claim)}"

@@ -70,6 +70,8 @@ def test_muons_helper_is_muons_alone():
     assert "baselines.optimizers._newton_schulz" in muon
     assert "baselines.optimizers._newton_schulz" not in adamw
     assert "harness.methods" in adamw
+    reached = set(fingerprint(["harness.workloads.language_model"]))
+    assert not reached & {"harness.store", "harness.plan", "harness.suite", "harness.cli", "harness.runner"}
 
 
 def test_probes_are_no_part_of_a_fingerprint():

@@ -106,7 +106,9 @@ def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]
             continue
         sizes, seeds = min(facts.sizes[a] for a in arms), min(facts.seeds[a] for a in arms)
         pool = len(claim.estimator.get("pool", [])) or 1
-        seen = planned_power(claim, sizes, seeds, noise, tests=facts.num_confirmatory, arms=pool)
+        seen = planned_power(
+            claim, sizes, seeds, noise, tests=facts.num_confirmatory, arms=pool, profile=suite.profile
+        )
         if seen is not None:
             lines.append(f"claim {claim.id}: with {sizes} sizes x {seeds} seeds (by {source}) {seen.text}")
     return lines

@@ -123,7 +123,11 @@ def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
         table.add_column(column)
     groups: dict[tuple[str, str, str], dict[str, int]] = {}
     for i in plan.items:
-        key: tuple[str, str, str] = (i.planned.arm, " ".join(f"{k}={v}" for k, v in i.planned.cell.items()), i.planned.role)
+        key: tuple[str, str, str] = (
+            i.planned.arm,
+            " ".join(f"{k}={v}" for k, v in i.planned.cell.items()),
+            i.planned.role,
+        )
         states = groups.setdefault(key, {"done": 0, "stale": 0, "missing": 0, "failed": 0})
         states[i.state] += 1
     if not details:
@@ -291,13 +295,15 @@ def accept_command(suites: Sequence[Suite], results: Path, only: str | None, rea
     """Carry stale records over, with the reason."""
     from harness.execution import trial_fingerprint
 
-    store, plans, _ = _plans(suites, results, only)
-    stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}
-    if not stale:
-        typer.echo("nothing is stale")
-        return
-    count = store.accept(stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
-    typer.echo(f"accepted {count} records; logged in {store.accepted_file}")
+    count = 0
+    while True:
+        # Later rounds are planned only once the earlier ones count, so their stale trials appear one by one.
+        store, plans, _ = _plans(suites, results, only)
+        stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}
+        if not stale:
+            break
+        count += store.accept(stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
+    typer.echo(f"accepted {count} records; logged in {store.accepted_file}" if count else "nothing is stale")
 
 
 def clean_command(suites: Sequence[Suite], results: Path, stale: bool, unused: bool, yes: bool) -> None:

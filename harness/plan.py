@@ -119,7 +119,11 @@ class Planner:
                 names.append(f"{kind}.{value['name']}")
             built = Trial(workload=self.suite.workload, config=canonical, seed=0)
             flops = self.module.cost(config).flops
-            self._configs[text] = (built.config, self._data(config), flops, ",".join(names))
+            data = self._data(config)
+            if data:
+                # The digest says which data; where its source lies, or how it is spelled, is no matter.
+                built.config.pop("data", None)
+            self._configs[text] = (built.config, data, flops, ",".join(names))
         canonical, data, flops, code = self._configs[text]
         return (
             Trial.model_construct(workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}),

@@ -426,7 +426,14 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
 def _singular_values(table: Table) -> list[dict[str, Any]]:
     """The spectra that a probe kept beside its functionals, as rows: one a singular value, ``index`` its rank."""
     return [
-        {"step": int(step), "matrix": matrix, "kind": "weight", "functional": "singular_value", "index": i, "value": v}
+        {
+            "step": int(step),
+            "matrix": matrix,
+            "kind": "weight",
+            "functional": "singular_value",
+            "index": i,
+            "value": v,
+        }
         for step, matrices in table.about.get("spectra", {}).items()
         for matrix, values in matrices.items()
         for i, v in enumerate(values)

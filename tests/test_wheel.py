@@ -55,7 +55,8 @@ def test_a_suite_runs_and_results_lie_under_the_current_folder(installed, tmp_pa
     (tmp_path / "mine.txt").write_text("\n".join(p.read_text() for p in sorted((ROOT / "harness").rglob("*.py"))))
     run(
         installed, tmp_path, "run", "muon_scaling", "profile=smoke", "base.data.path=mine.txt", "--no-track",
-        "use.size=[d16]", "use.arm=[adamw]", "base.training.evaluation_tokens=1024", "base.training.test_tokens=1024",
+        "use.size=[d16]", "use.arm=[adamw]", "base.training.evaluation_tokens=1024",
+        "base.training.test_tokens=1024",
     )  # fmt: skip
     run(installed, tmp_path, "report", "profile=smoke")
     assert (tmp_path / "results" / "report" / "smoke" / "index.html").is_file()

@@ -1,4 +1,4 @@
-"""The README's ledger, written from the committed reference: ``make readme``; a test says when it is out of date."""
+"""The README's ledger, from the committed reference: ``make readme``; a test says when it is out of date."""
 
 from __future__ import annotations
 

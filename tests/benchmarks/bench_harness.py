@@ -58,7 +58,10 @@ def test_load_of_ten_thousand_records(benchmark, suite, tmp_path):
 def test_help(benchmark):
     """Target: under 0.5 s."""
     benchmark.pedantic(
-        subprocess.run, ([sys.executable, "-m", "harness", "--help"],), {"capture_output": True, "check": True}, rounds=5
+        subprocess.run,
+        ([sys.executable, "-m", "harness", "--help"],),
+        {"capture_output": True, "check": True},
+        rounds=5,
     )
 
 

@@ -71,6 +71,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     try:
         with os.fdopen(handle, "wb") as out:
+            # mkstemp's files are private; records are as readable as any file here.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(handle, 0o666 & ~mask)
             out.write(data)
             out.flush()
             os.fsync(out.fileno())

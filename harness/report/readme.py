@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import gather
-from harness.report.numbers import with_interval
+from harness.report.numbers import factor, with_interval
 
 BEGIN = "<!-- ledger: begin (written by `make readme` from results/reference/cpu) -->"
 END = "<!-- ledger: end -->"
@@ -41,7 +41,7 @@ def _number(claim: dict[str, Any]) -> str:
 def _scale(claim: dict[str, Any]) -> str:
     if not claim["scale_factor"]:
         return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds"
-    return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds, {claim['scale_factor']:.0f}x below the source"
+    return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds, {factor(claim['scale_factor'])} below the source"
 
 
 def reference_claims(results: Path = Path("results")) -> list[dict[str, Any]]:

@@ -41,7 +41,9 @@ def _number(claim: dict[str, Any]) -> str:
 def _scale(claim: dict[str, Any]) -> str:
     if not claim["scale_factor"]:
         return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds"
-    return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds, {factor(claim['scale_factor'])} below the source"
+    return (
+        f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds, {factor(claim['scale_factor'])} below the source"
+    )
 
 
 def reference_claims(results: Path = Path("results")) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,7 +149,7 @@ class _Source:
                 "documents_with_replacements": self.replaced}
 
 
-class _Files(_Source):
+class _Files(_Source, ABC):
     kind: Format
 
     def __init__(self, spec: DataSpec, path: str, files: list[Path]):
@@ -170,8 +171,9 @@ class _Files(_Source):
             except OSError as error:
                 raise DataError(f"{file}: not readable ({error.strerror or error})") from None
 
+    @abstractmethod
     def _read(self, file: Path) -> Iterator[Document]:
-        raise NotImplementedError
+        """The documents of one file."""
 
 
 class TextFiles(_Files):

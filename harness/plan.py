@@ -21,7 +21,7 @@ from harness.errors import SuiteError, unknown
 from harness.execution import method_sections, trial_fingerprint, workload_module
 from harness.record import FINISHED, Planned, Record
 from harness.store import Shelf, code_of
-from harness.suite import Range, Suite, merged, nested
+from harness.suite import Around, Range, Suite, merged, nested
 from harness.trial import Trial, digest
 from harness.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
 
@@ -430,18 +430,13 @@ class _Expansion:
         sweep = self.suite.sweep
         assert sweep
         points = initial_grid(space)
-        near = sweep.around
-        if near and cell.get(near["axis"]) == near["value"]:
-            centre = self.chosen.get((arm, key_of_cell({**cell, near["axis"]: near["from"]})))
-            if centre is None:
-                self.result.more += near["points"] * seeds
+        around = sweep.around
+        if around and cell.get(around.axis) == around.value:
+            near = self._points_around(arm, cell, around, space)
+            if near is None:
+                self.result.more += around.points * seeds
                 return
-            path, r = next(iter(space.items()))
-            half = near["points"] // 2
-            seeds = near.get("seeds", seeds)
-            points = [
-                {**centre.point, path: centre.point[path] * 2.0 ** (k * r.step)} for k in range(-half, half + 1)
-            ]
+            points, seeds = near, around.seeds or seeds
         observed: dict[str, tuple[Point, float]] = {}
         todo, added = points, 0
         while todo:
@@ -463,6 +458,22 @@ class _Expansion:
             self.chosen[arm, key_of_cell(cell)] = Chosen(point=min(finite, key=lambda vp: vp[0])[1])
         if beyond_edge(space, observed):
             self.result.notes.append(f"{where}: the minimum lies on the edge of the grid after closure")
+
+    def _points_around(
+        self, arm: str, cell: dict[str, Any], around: Around, space: dict[str, Range]
+    ) -> list[Point] | None:
+        """Grid points near the optima of the cells that ``around`` names; None until these are known."""
+        path, r = next(iter(space.items()))
+        chosen: dict[float, Point] = {}
+        reaches = {around.near: around.points // 2, **({around.transfer_from: 1} if around.transfer_from else {})}
+        for source, reach in reaches.items():
+            centre = self.chosen.get((arm, key_of_cell({**cell, around.axis: source})))
+            if centre is None:
+                return None
+            for k in range(-reach, reach + 1):
+                value = centre.point[path] * 2.0 ** (k * r.step)
+                chosen[value] = {**centre.point, path: value}
+        return [chosen[value] for value in sorted(chosen)]
 
     def _timing(self) -> None:
         """Short exclusive trials, arms interleaved within each cell and repeat.

@@ -90,6 +90,29 @@ class Tuning(Section):
     """Grid: spend what budget is left after closure on half steps round the minimum."""
 
 
+class Around(Section):
+    """Cells too dear for the whole grid: they run near the optimum of a cheaper cell of the same arm."""
+
+    axis: str
+    """The axis whose value is dear, e.g. width."""
+    value: Any
+    """That value."""
+    near: Any
+    """An earlier value of the axis, whose best grid point is the centre."""
+    points: int = Field(default=3, ge=3)
+    """Grid points round the centre, an odd number."""
+    transfer_from: Any = None
+    """Another earlier value: its best grid point and both neighbours run too, for what a transfer from it costs."""
+    seeds: int | None = Field(default=None, ge=1)
+    """Seeds of these cells; default the suite's."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Around:
+        if self.points % 2 == 0:
+            raise ValueError(f"points {self.points} must be odd: the centre and as many on either side")
+        return self
+
+
 class Sweep(Section):
     """A grid run in full, with every evaluation seed, for figures and slopes over it."""
 
@@ -97,8 +120,8 @@ class Sweep(Section):
     """Config path -> range, common to all arms unless an arm gives its own."""
     closure: int = Field(default=0, ge=0)
     """How many points may be added beyond an edge that holds the minimum, per arm and cell."""
-    around: dict[str, Any] = {}
-    """Cells that run only near the optimum of other cells: {axis: value, from: value, points: n}."""
+    around: Around | None = None
+    """Cells that run only near the optimum of other cells."""
     metric: str = "validation_loss"
     """What closure looks at."""
 
@@ -215,6 +238,8 @@ class Suite(Section):
                 raise ValueError(str(unknown("arm", other, self.arms, f"arms.{name}.hyperparameters.from")))
             if other is not None and self.arms[other].hyperparameters:
                 raise ValueError(f"arms.{name}.hyperparameters.from: {other!r} is not tuned itself")
+        if self.sweep and self.sweep.around:
+            self._check_around(self.sweep.around)
         if self.tuning:
             overlap = set(self.tuning.seeds) & set(range(self.seeds))
             if overlap:
@@ -222,6 +247,23 @@ class Suite(Section):
                     f"tuning.seeds {sorted(overlap)} are evaluation seeds too; use 1000 and above"
                 )
         return self
+
+    def _check_around(self, around: Around) -> None:
+        """The axis and its values exist, and a cell's sources are planned before it."""
+        if around.axis not in self.axes:
+            raise ValueError(str(unknown("axis", around.axis, self.axes, "sweep.around.axis")))
+        order = list(self.axes[around.axis].patches())
+        for key in ("value", "near", "transfer_from"):
+            value = getattr(around, key)
+            if value is None and key == "transfer_from":
+                continue
+            if value not in order:
+                raise ValueError(str(unknown(around.axis, str(value), map(str, order), f"sweep.around.{key}")))
+            if key != "value" and order.index(value) >= order.index(around.value):
+                raise ValueError(
+                    f"sweep.around.{key} {value!r} must come before value {around.value!r} on axis "
+                    f"{around.axis!r}; valid: {', '.join(map(str, order[: order.index(around.value)])) or 'none'}"
+                )
 
     @cached_property
     def active_arms(self) -> dict[str, Arm]:
@@ -464,6 +506,7 @@ def _fields_at(keys: Sequence[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "tuning": Tuning,
         "sweep": Sweep,
+        "around": Around,
         "axes": Axis,
         "arms": Arm,
         "sampler": Sampler,

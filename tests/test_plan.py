@@ -137,7 +137,7 @@ def test_sweep_around_another_cells_optimum(toy_workload):
     raw["arms"] = {"adamw": {"optimizer": {"name": "adamw"}}}
     raw["sweep"] = {
         "space": {"optimizer.lr": {"log2": [-9, -4]}},
-        "around": {"axis": "size", "value": "large", "from": "small", "points": 3},
+        "around": {"axis": "size", "value": "large", "near": "small", "points": 3},
     }
     plan, _, _ = finish(Suite.model_validate(raw))
     large = {
@@ -146,6 +146,42 @@ def test_sweep_around_another_cells_optimum(toy_workload):
         if i.planned.cell["size"] == "large"
     }
     assert large == {-8, -7, -6}
+
+
+def test_sweep_around_also_runs_what_a_transfer_needs_with_seeds_of_its_own(toy_workload):
+    raw = {k: v for k, v in TOY_SUITE.items() if k != "tuning"}
+    raw["arms"] = {"adamw": {"optimizer": {"name": "adamw"}}}
+    small = {"model": {"width": 8}, "best_log2_lr": -5.0}
+    raw["axes"] = {
+        "size": {"values": {"small": small, "middle": {"model": {"width": 16}}, "large": {"model": {"width": 32}}}}
+    }
+    raw["sweep"] = {
+        "space": {"optimizer.lr": {"log2": [-9, -4]}},
+        "around": {
+            "axis": "size", "value": "large", "near": "middle", "points": 5, "transfer_from": "small", "seeds": 2,
+        },
+    }
+    plan, _, _ = finish(Suite.model_validate(raw))
+    large = [i.planned for i in plan.items if i.planned.cell["size"] == "large"]
+    assert {math.log2(p.hyperparameters["optimizer.lr"]) for p in large} == {-9, -8, -7, -6, -5, -4}
+    assert {p.trial.seed for p in large} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axis": "sise"}, "unknown axis 'sise'.*Did you mean 'size'"),
+        ({"near": "medium"}, "sweep.around.near.*small"),
+        ({"value": "small"}, "near 'small' must come before value 'small'"),
+        ({"points": 4}, "points 4 must be odd"),
+    ],
+)
+def test_a_mistaken_around_is_named(change, message):
+    raw = {k: v for k, v in TOY_SUITE.items() if k != "tuning"}
+    around = {"axis": "size", "value": "large", "near": "small", **change}
+    raw["sweep"] = {"space": {"optimizer.lr": {"log2": [-9, -4]}}, "around": around}
+    with pytest.raises(ValueError, match=message):
+        Suite.model_validate(raw)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,18 @@ def _paired_units(
     return wide
 
 
+def _several(unit: str) -> str:
+    return {"matrix": "matrices"}.get(unit, f"{unit}s")
+
+
+def _scale(where: Mapping[str, Any] | None, parts: str | None, value: str) -> str:
+    """What a difference is measured in: the functional that was asked for, or each part's own scale."""
+    functional = (where or {}).get("functional")
+    if parts:
+        return f"on the scale of its {parts}"
+    return f"of {functional}" if isinstance(functional, str) else f"of {value}"
+
+
 @estimator
 def share_by_seed(
     evidence: Evidence,
@@ -131,12 +143,12 @@ def share_by_seed(
     mean = runs.groupby("seed")["difference"].mean()
     notes = [
         f"mean difference by seed: {', '.join(f'{x:.3g}' for x in mean)}",
-        f"one share a run over {int(runs['units'].median())} {unit} units",
+        f"one share a run over {int(runs['units'].median())} {_several(unit)}",
     ]
     identities = rows["identity"].astype(str).unique().tolist()
     return Estimate(
         parts=tuple(parts),
-        unit=f"share of {unit} units",
+        unit=f"share of {_several(unit)}",
         num_sizes=len(last),
         num_seeds=min(c.n for c in last),
         num_trials=len(identities),
@@ -202,7 +214,7 @@ def probe_difference(
     identities = rows["identity"].astype(str).unique().tolist()
     return Estimate(
         parts=tuple(out),
-        unit=label or f"of {value}",
+        unit=label or _scale(where, parts, value),
         num_sizes=cells_n,
         num_seeds=min(seeds),
         num_trials=len(identities),

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from harness.errors import HarnessError
-from harness.plan import make_plan
+from harness.plan import estimate_seconds, make_plan
 from harness.record import Record
 from harness.store import Shelf, code_of
 from harness.suite import Suite
@@ -229,3 +229,16 @@ def test_record_of_another_numerics_class_counts_but_the_own_class_wins(toy_suit
     shelf.add(other)
     again = make_plan(toy_suite, shelf, tmp_path)
     assert not again.pending
+
+
+def test_time_beyond_the_known_trials_grows_as_among_them(toy_workload, tmp_path):
+    def plan_of(width: int, shelf: Shelf):
+        raw = {**TOY_SUITE, "axes": {"size": {"values": {"only": {"model": {"width": width}}}}}}
+        return make_plan(Suite.model_validate(raw), shelf, tmp_path).items
+
+    shelf = Shelf()
+    for width in (8, 16, 32):
+        trial = plan_of(width, Shelf())[0].planned.trial
+        shelf.add(run_toy(trial, seconds={"total": 0.01 * width**0.8}))
+    assert estimate_seconds(plan_of(16, shelf), shelf)[0] == pytest.approx(0.01 * 16**0.8)
+    assert estimate_seconds(plan_of(1024, shelf), shelf)[0] == pytest.approx(0.01 * 1024**0.8)

@@ -57,6 +57,22 @@ def base_model(model: Model) -> Model:
     return model.model_copy(update={"width": width, "depth": depth, "head_width": head_width})
 
 
+MOST_SHAPES = 256
+"""Shapes of model that one worker compiles before it says that there are too many."""
+
+
+def compiled(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The loss compiled for its shapes; trials of equal shape in one process share the compiled code.
+
+    torch's default would run a ninth shape uncompiled, with other numerics and only a warning.
+    """
+    import torch._dynamo.config as settings
+
+    settings.recompile_limit = settings.accumulated_recompile_limit = MOST_SHAPES
+    settings.fail_on_recompile_limit_hit = True
+    return torch.compile(loss, dynamic=False)
+
+
 class LanguageTask:
     """See harness.training.Task."""
 
@@ -78,7 +94,7 @@ class LanguageTask:
         self._columns = np.arange(config.model.context + 1)
         self._loss: Callable[[Tensor], Tensor] = self._eager_loss
         if config.compute.compile:
-            self._loss = torch.compile(self._eager_loss, dynamic=False)
+            self._loss = compiled(self._eager_loss)
 
     def _build(self, feed_forward: BuildFeedForward) -> None:
         config, model = self.config, self.config.model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +204,34 @@ def test_muon_layernorm_swiglu_and_bfloat16_run(tmp_path: Path) -> None:
         parametrization={"name": "mup"}, compute={"dtype": "bfloat16"}, training={"schedule": "cosine"},
     )
     assert outcome.metrics["validation_loss"] < math.log(256)
+
+
+def test_trials_of_equal_shape_share_their_compiled_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    compilations = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        compilations.append(len(inputs))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=count))
+
+    def train(width: int, optimizer: str) -> None:
+        task = tiny.task(
+            compute={"compile": True}, model={"width": width}, optimizer={"name": optimizer, "lr": 0.01}
+        )
+        for step in range(2):
+            task.loss(task.batch(step, 0)).backward()
+            task.optimizer.step()
+            task.optimizer.zero_grad()
+
+    # More shapes than the eight after which torch's default gives up compiling.
+    widths = range(8, 8 + 9 * 8, 8)
+    for width in widths:
+        train(width, "adamw")
+    assert len(compilations) == len(widths)
+    for width in widths:
+        train(width, "muon")
+    assert len(compilations) == len(widths)
 
 
 @pytest.mark.gpu

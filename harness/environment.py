@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -247,7 +246,8 @@ def _quota_of(folder: Path) -> list[float]:
 def make_deterministic(device: str = "cpu", threads: int = 1) -> None:
     """Set this process up so that equal trials give equal bits: threads, algorithms, full fp32 products.
 
-    Operators without a deterministic form on CUDA run with torch's warning.
+    On CUDA an operator without a deterministic form is an error that names it. With a mere warning attention's
+    backward pass would take its form that does not repeat, too.
     """
     # cuBLAS reads it when it is first used; torch demands it for deterministic products on CUDA.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -255,19 +255,18 @@ def make_deterministic(device: str = "cpu", threads: int = 1) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    warn_only = not device.startswith("cuda")
     if "torch._inductor.config" in sys.modules:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
     else:
         # The public function imports the compiler, 1.5 s a process, only to set what the variable above sets.
-        torch._C._set_deterministic_algorithms(True, warn_only=True)
+        torch._C._set_deterministic_algorithms(True, warn_only=warn_only)
     # Deterministic mode would fill every torch.empty with NaN: time spent to find bugs that tests look for.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
-    if device.startswith("cuda"):
-        warnings.filterwarnings("once", message=".*does not have a deterministic implementation.*")
 
 
 # --- doctor's probe ----------------------------------------------------------------------------------------

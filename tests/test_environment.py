@@ -50,6 +50,9 @@ def test_make_deterministic_sets_threads_and_algorithms(restored):
     env.make_deterministic("cpu", 1)
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+    env.make_deterministic("cuda:0", 1)
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    env.make_deterministic("cpu", 1)
     assert not torch.utils.deterministic.fill_uninitialized_memory
     assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

@@ -208,6 +208,9 @@ def run(
     results: Results = DEFAULT_RESULTS,
     executor: Annotated[str, typer.Option(help="local: worker processes; inline: in this process.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per core or GPU.")] = None,
+    trials_per_gpu: Annotated[
+        int, typer.Option(min=1, help="Trials that share a GPU; timing trials still run alone.")
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `harness plan`.")] = False,
     track: Annotated[
         bool,
@@ -227,7 +230,7 @@ def run(
         console.plan_command(suites, results, only, False, None, False)
         return OK
     return console.run_command(
-        suites, results, only, executor, workers, track, quiet, checkpoint_seconds=checkpoint_seconds
+        suites, results, only, executor, workers, track, quiet, checkpoint_seconds, trials_per_gpu
     )
 
 

@@ -221,12 +221,12 @@ class _Lines(runner.Watcher):
             typer.secho(f"{record.status}: {label}: {record.reason.strip()[-400:]}", fg="red", err=True)
 
 
-def make_executor(name: str, workers: int | None) -> tuple[Any, int]:
+def make_executor(name: str, workers: int | None, trials_per_gpu: int = 1) -> tuple[Any, int]:
     """(executor, number of workers) by name."""
     from harness.executors import executor
 
     if name == "local":
-        local: Any = executor(name, workers=workers)
+        local: Any = executor(name, workers=workers, trials_per_gpu=trials_per_gpu)
         return local, local.workers
     return executor(name), 1
 
@@ -240,13 +240,14 @@ def run_command(
     track: bool,
     quiet: bool,
     checkpoint_seconds: float = 30.0,
+    trials_per_gpu: int = 1,
 ) -> int:
     """Run, show progress, say what happened; the exit code."""
     from harness.cli import OK, TRIAL_FAILED
 
     store = Store(results)
     kept = parse_only(only, suites[0]) if only else None
-    machine, count = make_executor(executor, workers)
+    machine, count = make_executor(executor, workers, trials_per_gpu)
     console = Console(stderr=True)
     mirror = None
     if track:

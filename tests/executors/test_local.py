@@ -279,3 +279,20 @@ def test_gpus_are_slots(monkeypatch):
     assert [s.gpu for s in divide("cuda", 4, limit=1)] == ["3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus() == [] and [s.gpu for s in divide("cuda", 1)] == [None]
+
+
+def test_the_command_hands_trials_per_gpu_on(monkeypatch, tmp_path):
+    import harness.executors
+    from harness.cli import app
+
+    asked = []
+
+    def record(name, **options):
+        asked.append(options)
+        raise HarnessError("seen")
+
+    monkeypatch.setattr(harness.executors, "executor", record)
+    words = ["run", "muon_scaling", "profile=smoke", "--trials-per-gpu", "3", "--no-track"]
+    with pytest.raises(SystemExit):
+        app([*words, "--results", str(tmp_path)])
+    assert asked == [{"workers": None, "trials_per_gpu": 3}]

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from harness import runner
 from harness.errors import HarnessError
-from harness.plan import Item, Plan, estimate_seconds
+from harness.plan import Plan, estimate_seconds
 from harness.record import FINISHED, Record
+from harness.states import Item
 from harness.store import Row, Store, code_of, load_rows
 from harness.suite import Suite, parse_only
 

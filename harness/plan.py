@@ -1,4 +1,4 @@
-"""(suite, records) -> the next round of trials; and for each trial whether it is done, stale or missing, and why.
+"""(suite, records) -> the next round of trials.
 
 A pure function, called until it asks for nothing: so tuning, boundary closure, fresh seeds at a tuned
 optimum and hyperparameters taken from another arm need no state beside the records.
@@ -11,36 +11,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import ValidationError
-
-from harness import registry, trial
 from harness.errors import SuiteError, unknown
-from harness.execution import method_sections, trial_fingerprint, workload_module
-from harness.record import FINISHED, Planned, Record
+from harness.record import Planned
+from harness.states import Catalogue, Item
 from harness.store import Shelf, code_of
 from harness.suite import Around, Range, Suite, merged, nested
-from harness.trial import Trial, digest
 from harness.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
 
-State = Literal["done", "stale", "missing", "failed"]
 TIMING_SEEDS = 2000
 """First seed index of timing trials."""
 RESELECTION_SEEDS = 100
 """Fresh seeds of the n-th selection begin at n times this index."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """A planned trial, its state, and why."""
-
-    planned: Planned
-    state: State
-    why: str = ""
-    record: Record | None = None
-    flops: float = 0.0
 
 
 @dataclass
@@ -87,109 +70,6 @@ class Plan:
         }
 
 
-class Planner:
-    """Builds trials from configs and judges records, remembering what it has worked out."""
-
-    def __init__(
-        self, suite: Suite, shelf: Shelf, data_folder: Path | None, accepted: Mapping[tuple[str, str, str], str]
-    ):
-        self.suite = suite
-        self.shelf = shelf
-        self.data_folder = data_folder
-        self.accepted = accepted
-        self.module = workload_module(suite.workload, suite.file)
-        self._configs: dict[str, tuple[dict[str, Any], str, float, str]] = {}
-        self._prints: dict[str, dict[str, str]] = {}
-        self._digests: dict[str, str] = {}
-        self._here: dict[str, str] = {}
-
-    def trial(self, raw: Mapping[str, Any], seed: int, where: str) -> tuple[Trial, float, str]:
-        """(trial, FLOPs, key of its code) for a raw config. Raises SuiteError naming arm, cell and key."""
-        text = json.dumps(raw, sort_keys=True, default=str)
-        if text not in self._configs:
-            try:
-                config = self.module.Config.model_validate(raw)
-            except ValidationError as error:
-                raise SuiteError(_explain_config(error, self.suite, where, self.module)) from None
-            canonical = config.model_dump(mode="json", exclude_defaults=True)
-            names = []
-            for section, kind, value in method_sections(self.module, config):
-                if section in canonical:
-                    canonical[section] = registry.canonical(kind, value, f"{self.suite.file}: {where}: {section}")
-                names.append(f"{kind}.{value['name']}")
-            built = Trial(workload=self.suite.workload, config=canonical, seed=0)
-            flops = self.module.cost(config).flops
-            data = self._data(config)
-            if data:
-                # The digest says which data; where its source lies, or how it is spelled, is no matter.
-                built.config.pop("data", None)
-            self._configs[text] = (built.config, data, flops, ",".join(names))
-        canonical, data, flops, code = self._configs[text]
-        return (
-            Trial.model_construct(workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}),
-            flops,
-            code,
-        )
-
-    def _data(self, config: Any) -> str:
-        spec = self.module.data_spec(config)
-        if spec is None or self.data_folder is None:
-            return ""
-        key = json.dumps(spec, sort_keys=True, default=str)
-        if key not in self._digests:
-            from harness import data
-
-            self._digests[key] = data.digest(spec, self.data_folder)
-        return self._digests[key]
-
-    def fingerprint(self, t: Trial, code: str) -> dict[str, str]:
-        """The current code's fingerprint for this trial."""
-        if code not in self._prints:
-            self._prints[code] = trial_fingerprint(t)
-        return self._prints[code]
-
-    def _numerics_class(self, device: str) -> str:
-        if device not in self._here:
-            from harness.environment import numerics_class
-
-            try:
-                self._here[device] = numerics_class(device)
-            except (RuntimeError, AssertionError):
-                self._here[device] = ""
-        return self._here[device]
-
-    def item(self, planned: Planned, flops: float, code: str) -> Item:
-        """The trial's state: its newest record of the current code decides, an accepted one counts as such."""
-        records = self.shelf.by_identity.get(planned.trial.identity, [])
-        if not records:
-            return Item(planned, "missing", flops=flops)
-        now = self.fingerprint(planned.trial, code)
-        fresh = [
-            r
-            for r in records
-            if r.fingerprint == now or (r.identity, code_of(r), digest(now)[:16]) in self.accepted
-        ]
-        if not fresh:
-            changed = trial.changed_modules(records[-1].fingerprint, now)
-            return Item(planned, "stale", "changed: " + ", ".join(changed), records[-1], flops)
-        here = self._numerics_class(planned.trial.config.get("compute", {}).get("device", "cpu"))
-        same = [r for r in fresh if r.numerics_class == here]
-        record = (same or fresh)[-1]
-        if record.status == "skipped" and record.numerics_class != here:
-            return Item(planned, "missing", "skipped elsewhere", record, flops)
-        if record.status not in FINISHED:
-            return Item(
-                planned,
-                "failed",
-                f"{record.status}: {(record.reason.strip().splitlines() or [''])[-1][:300]}",
-                record,
-                flops,
-            )
-        if record.status == "completed" and (name := record.lacks_probe(planned.probes)):
-            return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
-        return Item(planned, "done", "", record, flops)
-
-
 def make_plan(
     suite: Suite,
     shelf: Shelf,
@@ -203,13 +83,13 @@ def make_plan(
     ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
     """
-    return _Expansion(suite, Planner(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
+    return _Expansion(suite, Catalogue(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
 
 
 class _Expansion:
-    def __init__(self, suite: Suite, planner: Planner, only: Mapping[str, set[str]], probes: Mapping[str, Any]):
+    def __init__(self, suite: Suite, catalogue: Catalogue, only: Mapping[str, set[str]], probes: Mapping[str, Any]):
         self.suite = suite
-        self.planner = planner
+        self.catalogue = catalogue
         self.only = only
         self.probes = probes
         self.result = Plan(suite)
@@ -272,7 +152,7 @@ class _Expansion:
         point: Mapping[str, float],
         **labels: Any,
     ) -> Item:
-        t, flops, code = self.planner.trial(merged(raw, nested(point)), seed, where)
+        t, flops, code = self.catalogue.trial(merged(raw, nested(point)), seed, where)
         wanted = dict(self.suite.probes) if labels.get("role", "evaluation") == "evaluation" else {}
         for name, settings in self.probes.get(t.identity, {}).items():
             wanted.setdefault(name, dict(settings))
@@ -286,7 +166,7 @@ class _Expansion:
             probes=wanted,
             **labels,
         )
-        item = self.planner.item(planned, flops, code)
+        item = self.catalogue.item(planned, flops, code)
         self.result.items.append(item)
         return item
 
@@ -497,24 +377,6 @@ def key_of_cell(cell: Mapping[str, Any]) -> str:
 
 def _text(point: Mapping[str, float]) -> str:
     return ", ".join(f"{k} = {v:.4g}" for k, v in point.items())
-
-
-def _explain_config(error: ValidationError, suite: Suite, where: str, module: ModuleType) -> str:
-    lines = []
-    for problem in error.errors():
-        keys = [str(k) for k in problem["loc"]]
-        key = ".".join(keys)
-        place = f"{suite.file}: {where}"
-        if problem["type"] == "extra_forbidden":
-            model: Any = module.Config
-            for k in keys[:-1]:
-                model = model.model_fields[k].annotation if k in getattr(model, "model_fields", {}) else model
-            lines.append(str(unknown("key", keys[-1], getattr(model, "model_fields", {}), f"{place}: {key}")))
-        else:
-            value = problem["input"]
-            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
-            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
-    return "\n".join(lines)
 
 
 LEAST_GROWTH = 0.6

@@ -14,8 +14,9 @@ from typing import Any
 from harness import registry
 from harness.execution import Task
 from harness.executors import Executor
-from harness.plan import Item, Plan, estimate_seconds, make_plan
+from harness.plan import Plan, estimate_seconds, make_plan
 from harness.record import FINISHED, Record
+from harness.states import Item
 from harness.store import Row, Shelf, Store
 from harness.suite import Suite
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from harness.record import Planned
 from harness.states import Catalogue, Item
 from harness.store import Shelf, code_of
 from harness.suite import Around, Range, Suite, merged, nested
+from harness.trial import Trial
 from harness.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
 
 TIMING_SEEDS = 2000
@@ -382,28 +383,47 @@ def _text(point: Mapping[str, float]) -> str:
 LEAST_GROWTH = 0.6
 """Least exponent of time over FLOPs beyond the largest known trial: wider models use a machine better (0.6 to 0.7
 was measured from width 16 to 56), and short trials are mostly overhead, so a plain ratio says hours for minutes."""
+UNKNOWN_RATE = {"cpu": 4e9, "cuda": 5e13}
+"""FLOP/s assumed of a device kind until there are records of it: one CPU thread, one GPU, on small models."""
 
 
 def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
-    """Seconds each trial will take: interpolated over FLOPs (log-log) from this store's records.
+    """Seconds each trial will take: interpolated over FLOPs (log-log) from this store's records of its device kind.
 
     Beyond the largest known trial time grows as among the known ones, at most in proportion.
     """
+    known: dict[str, list[tuple[float, float]]] = {}
+    for records in shelf.by_identity.values():
+        for r in records:
+            flops, seconds = r.metrics.get("flops"), r.seconds.get("total")
+            if r.status == "completed" and flops and seconds:
+                known.setdefault(device_of(r.trial), []).append((flops, seconds))
+    out = []
+    curves = {device: _duration_curve(points) for device, points in known.items()}
+    for item in items:
+        device = device_of(item.planned.trial)
+        if device in curves:
+            out.append(curves[device](max(item.flops, 1.0)))
+        else:
+            out.append(1.0 + item.flops / UNKNOWN_RATE.get(device, UNKNOWN_RATE["cpu"]))
+    return out
+
+
+def _duration_curve(points: list[tuple[float, float]]) -> Callable[[float], float]:
     import numpy as np
 
-    known = sorted(
-        (flops, seconds)
-        for records in shelf.by_identity.values()
-        for r in records
-        if r.status == "completed" and (flops := r.metrics.get("flops")) and (seconds := r.seconds.get("total"))
-    )
-    if not known:
-        rate = 4e9  # FLOP/s of small models on one CPU thread; replaced by records as soon as there are any
-        return [1.0 + i.flops / rate for i in items]
-    x, y = np.log([k[0] for k in known]), np.log([k[1] for k in known])
-    wanted = np.log([max(i.flops, 1.0) for i in items]) if items else np.array([])
-    inside = np.interp(wanted, x, y)
+    x, y = np.log(np.array(sorted(points))).T
     spread = float(((x - x.mean()) ** 2).sum())
     growth = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else 1.0
-    beyond = np.where(wanted > x[-1], wanted - x[-1], 0.0) * np.clip(growth, LEAST_GROWTH, 1.0)
-    return np.exp(inside + beyond).tolist()
+    growth = min(max(growth, LEAST_GROWTH), 1.0)
+
+    def seconds(flops: float) -> float:
+        wanted = math.log(flops)
+        return math.exp(float(np.interp(wanted, x, y)) + growth * max(0.0, wanted - float(x[-1])))
+
+    return seconds
+
+
+def device_of(trial: Trial) -> str:
+    """Device kind of a trial: cpu or cuda."""
+    return str(trial.config.get("compute", {}).get("device", "cpu"))

@@ -271,26 +271,30 @@ class Suite(Section):
         chosen = self.use.get("arm")
         return {n: a for n, a in self.arms.items() if chosen is None or n in chosen}
 
+    def _values(self, arm: str, axis: str) -> dict[Any, dict[str, Any]]:
+        """Values of an axis that this profile and this arm run at, with their config patches."""
+        chosen, mine = self.use.get(axis), self.arms[arm].use.get(axis)
+        return {
+            value: patch
+            for value, patch in self.axes[axis].patches().items()
+            if (chosen is None or value in chosen) and (mine is None or value in mine)
+        }
+
+    @cached_property
+    def cell_axes(self) -> list[str]:
+        """Axes that name cells: those that vary in this profile; all where none does."""
+        varying = [a for a in self.axes if len({v for arm in self.active_arms for v in self._values(arm, a)}) > 1]
+        return varying or list(self.axes)
+
     def cells(self, arm: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(cell, merged config patch) for each combination of axis values this arm runs at."""
-        own = self.arms[arm].use
-        lists = []
-        for name, axis in self.axes.items():
-            chosen = self.use.get(name)
-            mine = own.get(name)
-            lists.append(
-                [
-                    (name, value, patch)
-                    for value, patch in axis.patches().items()
-                    if (chosen is None or value in chosen) and (mine is None or value in mine)
-                ]
-            )
         out = []
-        for combination in product(*lists):
+        for combination in product(*(self._values(arm, axis).items() for axis in self.axes)):
             patch: dict[str, Any] = {}
-            for _, _, p in combination:
+            for _, p in combination:
                 patch = merged(patch, p)
-            out.append(({name: value for name, value, _ in combination}, patch))
+            named = zip(self.axes, combination, strict=True)
+            out.append(({axis: value for axis, (value, _) in named if axis in self.cell_axes}, patch))
         return out
 
     @cached_property

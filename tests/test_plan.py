@@ -242,3 +242,7 @@ def test_time_beyond_the_known_trials_grows_as_among_them(toy_workload, tmp_path
         shelf.add(run_toy(trial, seconds={"total": 0.01 * width**0.8}))
     assert estimate_seconds(plan_of(16, shelf), shelf)[0] == pytest.approx(0.01 * 16**0.8)
     assert estimate_seconds(plan_of(1024, shelf), shelf)[0] == pytest.approx(0.01 * 1024**0.8)
+    # Records of CPUs say nothing of a GPU.
+    raw = {**TOY_SUITE, "axes": {}, "base": {"compute": {"device": "cuda"}}}
+    on_gpu = make_plan(Suite.model_validate(raw), shelf, tmp_path).items
+    assert estimate_seconds(on_gpu, shelf)[0] == pytest.approx(1.0, rel=1e-3)

@@ -4,6 +4,7 @@ import pytest
 
 from harness import suite
 from harness.errors import HarnessError, SuiteError, UnknownNameError
+from tests.conftest import TOY_SUITE
 
 GOOD = """
 title: Mine
@@ -127,3 +128,17 @@ def test_margins_are_part_of_the_claims_hash(mine):
         suite.load(mine(GOOD + claim)).claims_hash
         != suite.load(mine(GOOD + claim.replace("0.01", "0.02"))).claims_hash
     )
+
+
+def test_an_axis_that_does_not_vary_names_no_cell():
+    axes = {
+        "width": {"path": "model.width", "values": [8, 16]},
+        "depth": {"path": "model.depth", "values": [2, 4]},
+    }
+    raw = {**TOY_SUITE, "axes": axes, "tuning": None}
+    both = suite.Suite.model_validate(raw)
+    assert len(both.cells("adamw")) == 4 and both.cells("adamw")[0][0] == {"width": 8, "depth": 2}
+    one = suite.Suite.model_validate({**raw, "use": {"depth": [4]}})
+    assert one.cells("adamw") == [({"width": w}, {"model": {"width": w, "depth": 4}}) for w in (8, 16)]
+    none = suite.Suite.model_validate({**raw, "use": {"depth": [4], "width": [8]}})
+    assert [cell for cell, _ in none.cells("adamw")] == [{"width": 8, "depth": 4}]

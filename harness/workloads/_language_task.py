@@ -91,7 +91,7 @@ class LanguageTask:
         self.trivial_loss = trivial_loss(corpus.vocab_size)
         self._build(feed_forward)
         self._splits: dict[str, Any] = {}
-        self._columns = np.arange(config.model.context + 1)
+        self._columns_T = torch.arange(config.model.context + 1, device=self.device)
         self._loss: Callable[[Tensor], Tensor] = self._eager_loss
         if config.compute.compile:
             self._loss = compiled(self._eager_loss)
@@ -142,10 +142,11 @@ class LanguageTask:
     def _windows(self, split: str, offsets: np.ndarray) -> Tensor:
         """(sequences, context + 1) tokens that start at these offsets."""
         tokens = self._tokens(split)
-        index = offsets[:, None] + self._columns
         if isinstance(tokens, Tensor):
-            return tokens[torch.from_numpy(index).to(self.device, non_blocking=True)].long()
-        return torch.from_numpy(tokens[index].astype(np.int64))
+            # Only the offsets cross over to the GPU, not the index of every token.
+            starts_B = torch.from_numpy(offsets).to(tokens.device)
+            return tokens[starts_B[:, None] + self._columns_T].long()
+        return torch.from_numpy(tokens[offsets[:, None] + self._columns_T.numpy()].astype(np.int64))
 
     def batch(self, step: int, part: int) -> Tensor:
         """Random windows of the train split, a function of seed, size and step."""

@@ -149,6 +149,17 @@ def test_a_split_shorter_than_a_window_is_refused() -> None:
 # --- losses ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_resident_corpus_gives_the_batches_of_a_mapped_one(dtype: str) -> None:
+    mapped = LanguageTask(tiny.config(), tiny.TinyCorpus(dtype), 0)
+    resident = LanguageTask(tiny.config(), tiny.TinyCorpus(dtype), 0)
+    for split in ("train", "validation"):
+        wide = mapped._tokens(split).astype("uint8" if dtype == "uint8" else "int32")
+        resident._splits[split] = torch.from_numpy(wide)
+    assert torch.equal(resident.batch(5, 0), mapped.batch(5, 0))
+    assert resident.evaluate("validation") == mapped.evaluate("validation")
+
+
 def test_evaluation_repeats_and_equals_the_mean_over_windows() -> None:
     task = tiny.task()
     first = task.evaluate("validation")

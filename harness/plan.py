@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.errors import SuiteError, unknown
 from harness.record import Planned
 from harness.states import Catalogue, Item
 from harness.store import Shelf, code_of
-from harness.suite import Around, Range, Suite, merged, nested
+from harness.suite import Around, Range, Suite, Sweep, Tuning, merged, nested
 from harness.trial import Trial
 from harness.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
 
@@ -87,6 +87,30 @@ def make_plan(
     return _Expansion(suite, Catalogue(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
 
 
+@dataclass(frozen=True)
+class Place:
+    """An arm in a cell."""
+
+    arm: str
+    cell: dict[str, Any]
+    raw: dict[str, Any]
+    """Its config, without hyperparameters."""
+    seeds: int
+    """Evaluation seeds."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its chosen hyperparameters are kept under."""
+        return self.arm, key_of_cell(self.cell)
+
+    def __str__(self) -> str:
+        return f"arm {self.arm!r}" + "".join(f", {k} {v}" for k, v in self.cell.items())
+
+    def holds(self, planned: Planned, role: str) -> bool:
+        """Whether this trial is planned here, in this role."""
+        return planned.arm == self.arm and planned.cell == self.cell and planned.role == role
+
+
 class _Expansion:
     def __init__(self, suite: Suite, catalogue: Catalogue, only: Mapping[str, set[str]], probes: Mapping[str, Any]):
         self.suite = suite
@@ -105,7 +129,8 @@ class _Expansion:
                 continue
             for cell, patch in self.suite.cells(arm):
                 if self._wanted(arm, cell):
-                    self._cell(arm, cell, merged(merged(self.suite.base, patch), arms[arm].patch))
+                    raw = merged(merged(self.suite.base, patch), arms[arm].patch)
+                    self._place(Place(arm, cell, raw, arms[arm].seeds or self.suite.seeds))
         if self.suite.timing:
             self._timing()
         if not self.result.items:
@@ -121,39 +146,29 @@ class _Expansion:
                 return False
         return all(str(cell[k]) in v for k, v in self.only.items() if k != "arm" and k in cell)
 
-    def _cell(self, arm: str, cell: dict[str, Any], raw: dict[str, Any]) -> None:
-        where = f"arm {arm!r}" + "".join(f", {k} {v}" for k, v in cell.items())
-        definition = self.suite.arms[arm]
-        seeds = definition.seeds or self.suite.seeds
+    def _place(self, at: Place) -> None:
+        definition = self.suite.arms[at.arm]
         if source := definition.hyperparameters.get("from"):
-            other = self.chosen.get((source, key_of_cell(cell)))
-            if (source, key_of_cell(cell)) not in self.chosen:
+            key = (source, key_of_cell(at.cell))
+            if key not in self.chosen:
                 raise SuiteError(
-                    f"{self.suite.file}: {where}: arm {source!r}, whose hyperparameters it takes, "
+                    f"{self.suite.file}: {at}: arm {source!r}, whose hyperparameters it takes, "
                     "does not run this cell"
                 )
+            other = self.chosen[key]
             if other is None:
-                self.result.more += seeds
+                self.result.more += at.seeds
             else:
-                self._evaluate(arm, cell, raw, other, seeds, where)
+                self._evaluate(at, other)
         elif self.suite.tuning and (definition.space or self.suite.tuning.space):
-            self._tune(arm, cell, raw, {**self.suite.tuning.space, **definition.space}, seeds, where)
+            self._tune(at, self.suite.tuning, {**self.suite.tuning.space, **definition.space})
         elif self.suite.sweep:
-            self._sweep(arm, cell, raw, {**self.suite.sweep.space, **definition.space}, seeds, where)
+            self._sweep(at, self.suite.sweep, {**self.suite.sweep.space, **definition.space})
         else:
-            self._evaluate(arm, cell, raw, Chosen(point={}), seeds, where)
+            self._evaluate(at, Chosen(point={}))
 
-    def _add(
-        self,
-        arm: str,
-        cell: dict[str, Any],
-        raw: Mapping[str, Any],
-        seed: int,
-        where: str,
-        point: Mapping[str, float],
-        **labels: Any,
-    ) -> Item:
-        t, flops, code = self.catalogue.trial(merged(raw, nested(point)), seed, where)
+    def _add(self, at: Place, seed: int, point: Mapping[str, float], **labels: Any) -> Item:
+        t, flops, code = self.catalogue.trial(merged(at.raw, nested(point)), seed, str(at))
         wanted = dict(self.suite.probes) if labels.get("role", "evaluation") == "evaluation" else {}
         for name, settings in self.probes.get(t.identity, {}).items():
             wanted.setdefault(name, dict(settings))
@@ -161,8 +176,8 @@ class _Expansion:
             trial=t,
             suite=self.suite.name,
             profile=self.suite.profile,
-            arm=arm,
-            cell=cell,
+            arm=at.arm,
+            cell=at.cell,
             hyperparameters=dict(point),
             probes=wanted,
             **labels,
@@ -185,135 +200,91 @@ class _Expansion:
             values.append(math.inf if value is None else value)
         return sum(values) / len(values)
 
-    def _tune(
-        self,
-        arm: str,
-        cell: dict[str, Any],
-        raw: dict[str, Any],
-        space: dict[str, Range],
-        seeds: int,
-        where: str,
-    ) -> None:
-        tuning = self.suite.tuning
-        assert tuning
+    def _tune(self, at: Place, tuning: Tuning, space: dict[str, Range]) -> None:
         cache: dict[str, float | None] = {}
 
         def lookup(point: Point) -> float | None:
             key = key_of(point)
             if key not in cache:
-                items = [self._add(arm, cell, raw, seed, where, point, role="tuning") for seed in tuning.seeds]
+                items = [self._add(at, seed, point, role="tuning") for seed in tuning.seeds]
                 cache[key] = self._value(items, tuning.metric)
             return cache[key]
 
-        state: Study = study(tuning, space, lookup, f"{self.suite.file}: {where}")
-        self.chosen[arm, key_of_cell(cell)] = state.chosen
+        state: Study = study(tuning, space, lookup, f"{self.suite.file}: {at}")
+        self.chosen[at.key] = state.chosen
         self.result.more += state.more * len(tuning.seeds)
         if state.chosen is None:
             if state.failed:
-                self.result.notes.append(f"{where}: no hyperparameters chosen: {state.failed}")
+                self.result.notes.append(f"{at}: no hyperparameters chosen: {state.failed}")
             else:
-                self.result.more += seeds
+                self.result.more += at.seeds
             return
-        self._mark_selected(arm, cell, state.chosen)
-        self._evaluate(arm, cell, raw, state.chosen, seeds, where, ladder=state.asked, budget=len(state.asked))
-
-    def _mark_selected(self, arm: str, cell: dict[str, Any], chosen: Chosen) -> None:
+        best = key_of(state.chosen.best_run)
         for n, item in enumerate(self.result.items):
-            p = item.planned
-            if (
-                p.arm == arm
-                and p.cell == cell
-                and p.role == "tuning"
-                and (key_of(p.hyperparameters) == key_of(chosen.best_run))
-            ):
-                self.result.items[n] = Item(
-                    p.model_copy(update={"selected": True}), item.state, item.why, item.record, item.flops
-                )
+            if at.holds(item.planned, "tuning") and key_of(item.planned.hyperparameters) == best:
+                self._mark(n, selected=True)
+        self._evaluate(at, state.chosen, state.asked)
 
-    def _evaluate(
-        self,
-        arm: str,
-        cell: dict[str, Any],
-        raw: dict[str, Any],
-        chosen: Chosen,
-        seeds: int,
-        where: str,
-        ladder: list[Point] | None = None,
-        budget: int = 0,
-    ) -> None:
+    def _mark(self, n: int, selected: bool) -> None:
+        item = self.result.items[n]
+        self.result.items[n] = replace(item, planned=item.planned.model_copy(update={"selected": selected}))
+
+    def _evaluate(self, at: Place, chosen: Chosen, ladder: Sequence[Point] = ()) -> None:
         """Fresh seeds at the chosen point; if one diverges there, the next finite point down, with new seeds."""
         point, attempt = dict(chosen.point), 0
         while True:
-            first = self.suite.arms[arm].first_seed + attempt * RESELECTION_SEEDS
+            first = self.suite.arms[at.arm].first_seed + attempt * RESELECTION_SEEDS
             begin = len(self.result.items)
             items = [
-                self._add(arm, cell, raw, first + s, where, point, selected=True, at_edge=chosen.at_edge)
-                for s in range(seeds)
+                self._add(at, first + s, point, selected=True, at_edge=chosen.at_edge) for s in range(at.seeds)
             ]
             diverged = [i for i in items if i.record and i.state == "done" and i.record.status == "diverged"]
-            lower = self._next_lower(arm, cell, point, ladder) if diverged and ladder else None
+            lower = self._next_lower(at, point, ladder) if diverged and ladder else None
             if lower is None:
                 break
             self.result.notes.append(
-                f"{where}: {len(diverged)} of {seeds} fresh seeds diverged at {_text(point)}; "
+                f"{at}: {len(diverged)} of {at.seeds} fresh seeds diverged at {_text(point)}; "
                 f"second selection at {_text(lower)} with new seeds"
             )
             for n in range(begin, len(self.result.items)):
-                i = self.result.items[n]
-                self.result.items[n] = Item(
-                    i.planned.model_copy(update={"selected": False}), i.state, i.why, i.record, i.flops
-                )
+                self._mark(n, selected=False)
             point, attempt = lower, attempt + 1
         if chosen.point:
             self.result.selections.append(
                 {
-                    "arm": arm,
-                    **cell,
+                    "arm": at.arm,
+                    **at.cell,
                     **point,
                     "at_edge": chosen.at_edge,
                     "regret": chosen.regret,
-                    "budget_used": budget,
+                    "budget_used": len(ladder),
                     "selections": attempt + 1,
                     "note": chosen.note,
                 }
             )
             if chosen.at_edge:
                 self.result.notes.append(
-                    f"{where}: the optimum lies on the edge of its range after closure ({_text(point)}); "
+                    f"{at}: the optimum lies on the edge of its range after closure ({_text(point)}); "
                     "this cell takes part in no verdict"
                 )
-        self.chosen.setdefault((arm, key_of_cell(cell)), chosen)
+        self.chosen.setdefault(at.key, chosen)
 
-    def _next_lower(self, arm: str, cell: dict[str, Any], point: Point, ladder: list[Point]) -> Point | None:
+    def _next_lower(self, at: Place, point: Point, ladder: Sequence[Point]) -> Point | None:
         """The tuned point with the highest first coordinate below this one's whose tuning run was finite."""
         path = next(iter(point))
         finite = {
             key_of(i.planned.hyperparameters)
             for i in self.result.items
-            if i.planned.arm == arm
-            and i.planned.cell == cell
-            and i.planned.role == "tuning"
-            and i.record
-            and i.record.status == "completed"
+            if at.holds(i.planned, "tuning") and i.record and i.record.status == "completed"
         }
         lower = [p for p in ladder if p[path] < point[path] * 0.99 and key_of(p) in finite]
         return max(lower, key=lambda p: p[path]) if lower else None
 
-    def _sweep(
-        self,
-        arm: str,
-        cell: dict[str, Any],
-        raw: dict[str, Any],
-        space: dict[str, Range],
-        seeds: int,
-        where: str,
-    ) -> None:
-        sweep = self.suite.sweep
-        assert sweep
-        points = initial_grid(space)
+    def _sweep(self, at: Place, sweep: Sweep, space: dict[str, Range]) -> None:
+        points, seeds = initial_grid(space), at.seeds
         around = sweep.around
-        if around and cell.get(around.axis) == around.value:
-            near = self._points_around(arm, cell, around, space)
+        if around and at.cell.get(around.axis) == around.value:
+            near = self._points_around(at, around, space)
             if near is None:
                 self.result.more += around.points * seeds
                 return
@@ -323,32 +294,30 @@ class _Expansion:
         while todo:
             waiting = False
             for point in todo:
-                items = [self._add(arm, cell, raw, s, where, point) for s in range(seeds)]
+                items = [self._add(at, s, point) for s in range(seeds)]
                 value = self._value(items, sweep.metric)
                 waiting |= value is None
                 if value is not None and not math.isnan(value):
                     observed[key_of(point)] = (point, value)
             if waiting:
                 self.result.more += (sweep.closure - added) * seeds
-                self.chosen[arm, key_of_cell(cell)] = None
+                self.chosen[at.key] = None
                 return
             todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][: sweep.closure - added]
             added += len(todo)
         finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
         if finite:
-            self.chosen[arm, key_of_cell(cell)] = Chosen(point=min(finite, key=lambda vp: vp[0])[1])
+            self.chosen[at.key] = Chosen(point=min(finite, key=lambda vp: vp[0])[1])
         if beyond_edge(space, observed):
-            self.result.notes.append(f"{where}: the minimum lies on the edge of the grid after closure")
+            self.result.notes.append(f"{at}: the minimum lies on the edge of the grid after closure")
 
-    def _points_around(
-        self, arm: str, cell: dict[str, Any], around: Around, space: dict[str, Range]
-    ) -> list[Point] | None:
+    def _points_around(self, at: Place, around: Around, space: dict[str, Range]) -> list[Point] | None:
         """Grid points near the optima of the cells that ``around`` names; None until these are known."""
         path, r = next(iter(space.items()))
         chosen: dict[float, Point] = {}
         reaches = {around.near: around.points // 2, **({around.transfer_from: 1} if around.transfer_from else {})}
         for source, reach in reaches.items():
-            centre = self.chosen.get((arm, key_of_cell({**cell, around.axis: source})))
+            centre = self.chosen.get((at.arm, key_of_cell({**at.cell, around.axis: source})))
             if centre is None:
                 return None
             for k in range(-reach, reach + 1):
@@ -368,7 +337,7 @@ class _Expansion:
                     if definition.hyperparameters or definition.first_seed or not self._wanted(arm, cell):
                         continue
                     raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {}))
-                    self._add(arm, cell, raw, TIMING_SEEDS + repeat, f"timing of {arm!r}", {}, role="timing")
+                    self._add(Place(arm, cell, raw, 1), TIMING_SEEDS + repeat, {}, role="timing")
 
 
 def key_of_cell(cell: Mapping[str, Any]) -> str:

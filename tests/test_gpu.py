@@ -20,7 +20,6 @@ from harness.methods import ParameterGroup, Role
 from harness.record import Record
 from harness.trial import Trial
 from harness.workloads import Outcome
-from harness.workloads._language_task import LanguageTask
 from tests.workloads import tiny
 
 DEVICE = "cuda"
@@ -128,26 +127,12 @@ def test_the_corpus_lies_on_the_device_and_gives_the_cpus_batches() -> None:
     assert gpu._tokens("train").device.type == DEVICE
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_a_resumed_run_is_bit_identical(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sections = {"optimizer": {"name": name, "lr": 0.01}, **on(DEVICE)}
     whole = tiny.run(tmp_path / "whole", **sections)
     every = {"checkpoint_seconds": 0.0, "checkpoint_token": "code"}
-    batch = LanguageTask.batch
-
-    def killing(self: LanguageTask, step: int, part: int) -> torch.Tensor:
-        if step == 7:
-            raise KilledError
-        return batch(self, step, part)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LanguageTask, "batch", killing)
-        with pytest.raises(KilledError):
-            tiny.run(tmp_path / "cut", fields=every, **sections)
+    tiny.run_killed_at(7, tmp_path / "cut", monkeypatch, fields=every, **sections)
     resumed = tiny.run(tmp_path / "cut", fields=every, **sections)
     assert resumed.resumed == 1
     assert losses(resumed) == losses(whole)

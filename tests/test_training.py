@@ -148,10 +148,6 @@ def test_a_learning_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
 # --- checkpoints -----------------------------------------------------------------------------------------
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("at", [1, 6, 11])
 def test_a_resumed_run_is_bit_identical(
@@ -160,17 +156,8 @@ def test_a_resumed_run_is_bit_identical(
     sections: dict[str, Any] = {"optimizer": {"name": name, "lr": 0.01}}
     whole = tiny.run(tmp_path / "whole", **sections)
     every = {"checkpoint_seconds": 0.0, "checkpoint_token": "code"}
+    tiny.run_killed_at(at, tmp_path / "cut", monkeypatch, fields=every, **sections)
     batch = LanguageTask.batch
-
-    def killing(self: LanguageTask, step: int, part: int) -> torch.Tensor:
-        if step == at:
-            raise KilledError
-        return batch(self, step, part)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LanguageTask, "batch", killing)
-        with pytest.raises(KilledError):
-            tiny.run(tmp_path / "cut", fields=every, **sections)
     steps: list[int] = []
     monkeypatch.setattr(
         LanguageTask, "batch", lambda self, step, part: (steps.append(step), batch(self, step, part))[1]
@@ -275,17 +262,7 @@ def test_probes_resume_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(probes, "build", lambda name, settings: Watching())
     fields = {"probes": {"watching": {}}, "checkpoint_seconds": 0.0}
     whole = tiny.run(tmp_path / "whole", fields=fields)
-    batch = LanguageTask.batch
-
-    def killing(self: LanguageTask, step: int, part: int) -> torch.Tensor:
-        if step == 8:
-            raise KilledError
-        return batch(self, step, part)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LanguageTask, "batch", killing)
-        with pytest.raises(KilledError):
-            tiny.run(tmp_path / "cut", fields=fields)
+    tiny.run_killed_at(8, tmp_path / "cut", monkeypatch, fields=fields)
     resumed = tiny.run(tmp_path / "cut", fields=fields)
     assert resumed.resumed == 1
     assert resumed.probes == whole.probes

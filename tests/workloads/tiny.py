@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
 from harness.trial import Trial
 from harness.workloads import Context, Outcome, language_model
@@ -64,3 +66,22 @@ def run(folder: Path, seed: int = 0, fields: dict[str, Any] | None = None, **sec
     """One trial, start to end."""
     trial = Trial(workload="language_model", config=raw(**sections), seed=seed)
     return language_model.run(trial, config(**sections), context(folder, **(fields or {})))
+
+
+class KilledError(Exception):
+    """Stands for a kill in mid-trial."""
+
+
+def run_killed_at(at: int, folder: Path, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> None:
+    """A run that ends before step ``at``, having written the checkpoints it is told to write."""
+    batch = LanguageTask.batch
+
+    def killing(self: LanguageTask, step: int, part: int) -> torch.Tensor:
+        if step == at:
+            raise KilledError
+        return batch(self, step, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LanguageTask, "batch", killing)
+        with pytest.raises(KilledError):
+            run(folder, **arguments)

@@ -29,7 +29,7 @@ from harness.trial import digest
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCE_CURVE_POINTS = 40
+REFERENCE_CURVE_POINTS = 32
 """Points kept of a curve in a committed reference."""
 REFERENCE_DIGITS = 5
 """Significant digits of curves and probe values there; metrics keep all of theirs."""

@@ -39,11 +39,9 @@ def _number(claim: dict[str, Any]) -> str:
 
 
 def _scale(claim: dict[str, Any]) -> str:
-    if not claim["scale_factor"]:
-        return f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds"
-    return (
-        f"{claim['num_sizes']} sizes x {claim['num_seeds']} seeds, {factor(claim['scale_factor'])} below the source"
-    )
+    seeds = f"{claim['num_seeds']} seed" + "s" * (claim["num_seeds"] != 1)
+    run = f"{claim['num_sizes']} sizes x {seeds}"
+    return f"{run}, {factor(claim['scale_factor'])} below the source" if claim["scale_factor"] else run
 
 
 def reference_claims(results: Path = Path("results")) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def test_plan_of_ten_thousand_done_trials(benchmark, suite, tmp_path):
 
 
 def test_load_of_ten_thousand_records(benchmark, suite, tmp_path):
-    """Target: under 3 s, curves of 40 points included."""
+    """Target: under 3 s, curves of 32 points included."""
     store = Store(tmp_path)
     store.prepare()
     curves = {"train_loss": Curve(steps=list(range(40)), values=[1 / 3] * 40)}

@@ -23,10 +23,15 @@ def test_runs_in_the_order_given_and_tells_what_happens(bench):
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_interrupts_the_trial_and_its_checkpoint_stays(bench, number, raised):
     task = bench.task(steps=50, pause=0.05)
+    # Tests started in a shell's background inherit an ignored SIGINT.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
-    with pytest.raises(raised):
-        list(InlineExecutor().run([task], lambda *_: None))
+    try:
+        with pytest.raises(raised):
+            list(InlineExecutor().run([task], lambda *_: None))
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert signal.getsignal(signal.SIGTERM) is before
     assert 0 < len(bench.lines("step")) < 50 and (task.scratch / "checkpoint.json").is_file()
 

@@ -13,9 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.errors import HarnessError
-
-OK, USAGE, TRIAL_FAILED, REGRESSION = 0, 2, 3, 4
-"""Exit codes: fine; wrong usage or suite; some trial failed; a regression."""
+from harness.exit_codes import INTERRUPTED, OK, REGRESSION, TRIAL_FAILED, USAGE
 
 app = typer.Typer(
     name="harness",
@@ -62,7 +60,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = USAGE
         except KeyboardInterrupt:
             typer.secho("interrupted; what is done is kept", fg="yellow", err=True)
-            code = 130
+            code = INTERRUPTED
         except BrokenPipeError:
             # The reader of our output went away, as `head` does.
             sys.stderr.close()

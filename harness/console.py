@@ -17,6 +17,7 @@ from rich.table import Table
 
 from harness import runner
 from harness.errors import HarnessError
+from harness.exit_codes import INTERRUPTED, OK, TRIAL_FAILED
 from harness.plan import Plan, estimate_seconds
 from harness.record import FINISHED, Record
 from harness.states import Item
@@ -244,8 +245,6 @@ def run_command(
     trials_per_gpu: int = 1,
 ) -> int:
     """Run, show progress, say what happened; the exit code."""
-    from harness.cli import OK, TRIAL_FAILED
-
     store = Store(results)
     kept = parse_only(only, suites[0]) if only else None
     machine, count = make_executor(executor, workers, trials_per_gpu)
@@ -286,7 +285,7 @@ def run_command(
         typer.secho(f"{record.status}: {label}", fg="red", err=True)
     if summary.interrupted:
         typer.secho("stopped; what is done is kept, and the same command goes on from here", fg="yellow", err=True)
-        return 130
+        return INTERRUPTED
     return TRIAL_FAILED if summary.failed else OK
 
 

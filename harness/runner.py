@@ -86,7 +86,8 @@ def run(
 ) -> Summary:
     """Run suites until nothing is pending. A trial that failed is tried once per call.
 
-    ``after_store`` is called with each stored row, e.g. by a tracking mirror; it must not block.
+    ``after_store`` is called with each stored record, once for each suite that plans it, e.g. by a tracking mirror;
+    it must not block.
     """
     began = time.monotonic()
     watcher = watcher or Watcher()
@@ -98,11 +99,13 @@ def run(
     while True:
         plans = plan_all(suites, shelf, store, only)
         todo: dict[str, Item] = {}
+        sharers: dict[str, dict[str, Item]] = {}
         for plan in plans:
             for item in plan.pending:
                 identity = item.planned.trial.identity
                 if identity not in attempted:
                     todo.setdefault(identity, item)
+                    sharers.setdefault(identity, {}).setdefault(item.planned.suite, item)
         if not todo:
             break
         number += 1
@@ -131,7 +134,8 @@ def run(
                 if record.status not in FINISHED:
                     summary.failed.append((label_of(item), record))
                 if after_store:
-                    after_store(Row(item.planned, record))
+                    for shared in sharers[task.trial.identity].values():
+                        after_store(Row(shared.planned, record))
         except (KeyboardInterrupt, SystemExit):
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
             summary.interrupted = True

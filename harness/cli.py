@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.commands.exit_codes import INTERRUPTED, OK, REGRESSION, TRIAL_FAILED, USAGE
 from harness.errors import HarnessError
-from harness.exit_codes import INTERRUPTED, OK, REGRESSION, TRIAL_FAILED, USAGE
 
 app = typer.Typer(
     name="harness",
@@ -73,7 +73,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 def _load_suites(
     words: Sequence[str] | None, plugins: Sequence[Path] | None = None, default_all: bool = False
 ) -> list:
-    from harness import registry, suite
+    from harness import registry
+    from harness.planning import suite
 
     registry.load_plugins(plugins or [])
     for problem in registry.broken_plugins().values():
@@ -87,7 +88,7 @@ def _load_suites(
 
 
 def _profile_of(words: Sequence[str] | None) -> str:
-    from harness import suite
+    from harness.planning import suite
 
     return suite.split_arguments(words or [])[1] or "cpu"
 
@@ -107,8 +108,9 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List suites and methods with where they come from."""
-    from harness import registry, suite
+    from harness import registry
     from harness.errors import unknown
+    from harness.planning import suite
 
     valid = ("all", "suites", "methods", *registry.KINDS)
     if what not in valid:
@@ -139,7 +141,9 @@ def list_(
 @command
 def show(words: Words = None, plugins: Plugins = None, as_json: Json = False) -> None:
     """Show a suite as resolved, or a method's fields (harness show optimizer.muon)."""
-    from harness import describe, registry, suite
+    from harness import registry
+    from harness.commands import describe
+    from harness.planning import suite
 
     first = (words or [""])[0]
     kind, _, name = first.partition(".")
@@ -159,7 +163,7 @@ def show(words: Words = None, plugins: Plugins = None, as_json: Json = False) ->
 @command
 def check(words: Words = None, plugins: Plugins = None, results: Results = DEFAULT_RESULTS) -> int:
     """Find every mistake in suites (and contract breaches in plug-ins) without running them."""
-    from harness import checks
+    from harness.commands import checks
 
     problems = checks.check_plugins(plugins or [])
     if words or not plugins:
@@ -189,7 +193,7 @@ def plan(
     details: Annotated[bool, typer.Option("--trials", help="One line a trial.")] = False,
 ) -> None:
     """Print what is done, stale (and why), missing, and how much may follow; runs nothing."""
-    from harness import console
+    from harness.commands import console
 
     console.plan_command(_load_suites(words, plugins), results, only, as_json, export, details)
 
@@ -221,7 +225,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
 ) -> int:
     """Run suites until nothing is left to do; resumes where an earlier run stopped."""
-    from harness import console
+    from harness.commands import console
 
     suites = _load_suites(words, plugins)
     if dry_run:
@@ -273,7 +277,7 @@ def report(
     ] = False,
 ) -> int:
     """Build the report: ledger of claims, tables, figures, page."""
-    from harness import suite
+    from harness.planning import suite
     from harness.report import gather
 
     names, profile, _ = suite.split_arguments(words or [])
@@ -303,7 +307,7 @@ def compare(
     workers: int | None = None,
 ) -> int:
     """Put a new method beside a suite's tuned baselines at equal tuning budget."""
-    from harness import comparison
+    from harness.commands import compare as comparison
 
     return comparison.compare(method, suite_name, words or [], against, results, executor, workers)
 
@@ -322,7 +326,7 @@ def regress(
     reference: Annotated[str, typer.Option(help="Name of the reference; default: the profile.")] = "",
 ) -> int:
     """Compare the present records with the committed reference; exit 4 on a regression."""
-    from harness import regression
+    from harness.commands import regress as regression
 
     suites = _load_suites(words, None, default_all=True)
     if update:
@@ -371,7 +375,7 @@ def accept(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Carry stale records over to the current code; appends the reason to a committed log."""
-    from harness import console
+    from harness.commands import console
 
     if not reason.strip():
         raise HarnessError("--reason is needed: it is kept in the log, e.g. --reason 'renamed a variable'")
@@ -388,7 +392,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
 ) -> None:
     """Remove scratch folders; with --stale or --unused, records too."""
-    from harness import console
+    from harness.commands import console
 
     suites = _load_suites(words) if words else []
     if stale and not suites:
@@ -408,7 +412,7 @@ def track(
     ] = "",
 ) -> int:
     """Send to MLflow what is missing there, each record exactly once."""
-    from harness import console
+    from harness.commands import console
 
     summary = console.track_command(_load_suites(words, None, default_all=True), results, uri)
     if as_json:
@@ -430,7 +434,7 @@ def doctor(
     ] = False,
 ) -> None:
     """What this machine can run, how long each profile will take, what is missing and how to get it."""
-    from harness import doctor as module
+    from harness.commands import doctor as module
 
     if default_profile:
         return typer.echo(module.default_profile())

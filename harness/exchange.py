@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.record import FINISHED, Record
-from harness.store import Store, write_atomically
+from harness.records.record import FINISHED, Record
+from harness.records.store import Store, write_atomically
 from harness.trial import Trial
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.planning.plan import Plan
 
 FORMAT = 1
 
@@ -73,8 +73,8 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
 
     A trial whose record lies in ``out`` already is not run again.
     """
-    from harness.execution import Task
-    from harness.executors.inline import InlineExecutor
+    from harness.execution.execute import Task
+    from harness.execution.executors.inline import InlineExecutor
 
     content = read_round(file)
     store = Store(out)

@@ -8,32 +8,26 @@ file is loaded by path (``--plugin my.py``). Listing never imports a method.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from harness.errors import PluginError, UnknownNameError, unknown
 
 KINDS: dict[str, str] = {
-    "optimizer": "optimizers",
-    "parametrization": "parametrizations",
-    "norm": "norms",
-    "router": "routers",
-    "codec": "codecs",
-    "rank": "ranks",
+    file.stem: f"{file.stem}s" for file in sorted((Path(__file__).parent / "contracts").glob("[!_]*.py"))
 }
-"""Kind of method -> its folder in ``baselines/``."""
+"""Kind of method -> its folder in ``baselines/``: those whose contract is checked, so that there is no other."""
 
 T = TypeVar("T", bound=type)
 
@@ -233,54 +227,6 @@ def method_class(kind: str, name: str, where: str = "") -> type:
     if (kind, name) not in _registered:
         raise PluginError(f"{entry.path or entry.module}: registers no {kind} named {name!r}")
     return _registered[kind, name]
-
-
-@cache
-def _adapter(cls: type) -> TypeAdapter:
-    return TypeAdapter(cls)
-
-
-def build(kind: str, config: Mapping[str, Any], where: str = "") -> Any:
-    """A method from ``{"name": ..., field: value}``; values are checked against the dataclass.
-
-    Raises UnknownNameError or PluginError naming the key, the value and the valid values.
-    """
-    fields = dict(config)
-    name = fields.pop("name", None)
-    if not isinstance(name, str):
-        raise PluginError(f"{where or kind}: give 'name', one of {[e.name for e in entries(kind)]}")
-    cls = method_class(kind, name, where)
-    known = {f.name for f in dataclasses.fields(cls)}
-    for key in fields:
-        if key not in known:
-            raise unknown(f"key of {kind} {name!r}", key, known, where)
-    try:
-        return _adapter(cls).validate_python(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise PluginError(
-            f"{where + ': ' if where else ''}{kind} {name!r}, key {place!r}: {first['msg']} "
-            f"(got {first['input']!r})"
-        ) from None
-
-
-def canonical(kind: str, config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """The method's config with fields at their defaults left out: what enters a trial's identity."""
-    method = build(kind, config, where)
-    out: dict[str, Any] = {"name": config["name"]}
-    for f in dataclasses.fields(method):
-        value = getattr(method, f.name)
-        default = (
-            f.default
-            if f.default is not dataclasses.MISSING
-            else (
-                f.default_factory() if f.default_factory is not dataclasses.MISSING else dataclasses.MISSING
-            )
-        )
-        if default is dataclasses.MISSING or value != default:
-            out[f.name] = value
-    return out
 
 
 def unavailable(kind: str, name: str) -> str | None:

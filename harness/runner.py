@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import registry
-from harness.execution import Task
-from harness.executors import Executor
-from harness.plan import Plan, estimate_seconds, make_plan
-from harness.record import FINISHED, Record
-from harness.states import Item
-from harness.store import Row, Shelf, Store
-from harness.suite import Suite
+from harness.execution.execute import Task
+from harness.execution.executors import Executor
+from harness.planning.plan import Plan, estimate_seconds, make_plan
+from harness.planning.states import Item
+from harness.planning.suite import Suite
+from harness.records.record import FINISHED, Record
+from harness.records.store import Row, Shelf, Store
 
 
 @dataclass

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from harness import probes
-from harness.methods import ParameterGroup
-from harness.record import Curve, finite
-from harness.workloads import Context, Outcome
+from harness.methods.optimizer import ParameterGroup
+from harness.outcome import Curve, finite
+from harness.workload import Context, Outcome
 from harness.workloads._sections import Training
 
 CURVE_POINTS = 100

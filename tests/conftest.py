@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 import harness.workloads
-from harness.execution import trial_fingerprint
-from harness.plan import make_plan
-from harness.record import Record
-from harness.store import Shelf
-from harness.suite import Suite
+from harness.fingerprint import trial_fingerprint
+from harness.planning.plan import make_plan
+from harness.planning.suite import Suite
+from harness.records.record import Record
+from harness.records.store import Shelf
 from tests.toys import toy
 
 TOY_SUITE: dict[str, Any] = {

@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from harness import data, registry
-from harness.environment import environment, make_deterministic, numerics_class
-from harness.execution import Task
-from harness.executors.local import LocalExecutor
-from harness.methods import ParameterGroup, Role
-from harness.record import Record
+from harness import data
+from harness.determinism import make_deterministic
+from harness.environment import environment, numerics_class
+from harness.execution.execute import Task
+from harness.execution.executors.local import LocalExecutor
+from harness.methods.construct import build
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Role
+from harness.records.record import Record
 from harness.trial import Trial
-from harness.workloads import Outcome
+from harness.workload import Outcome
 from tests.workloads import tiny
 
 DEVICE = "cuda"
@@ -69,7 +72,7 @@ def test_an_optimizer_steps_as_on_a_cpu(name: str) -> None:
             )
             for p, (role, shape) in zip(parameters, shapes, strict=True)
         ]
-        optimizer = registry.build("optimizer", {"name": name, "lr": 0.02, **extra}, "test").build(groups)
+        optimizer = build("optimizer", {"name": name, "lr": 0.02, **extra}, "test").build(groups)
         for step in gradients:
             for p, g in zip(parameters, step, strict=True):
                 p.grad = g.to(device)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import contracts, registry, suite
+from harness import contracts, registry
+from harness.planning import suite
 from tests.test_registry import clean  # noqa: F401
 
 ROOT = Path(__file__).parents[1]

@@ -2,6 +2,7 @@ import pytest
 
 from harness import registry
 from harness.errors import PluginError, UnknownNameError
+from harness.methods.construct import build, canonical
 
 GOOD = '''
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def test_listing_imports_no_method():
 
 
 def test_every_baseline_imports_has_a_docstring_and_documented_fields():
-    from harness import describe
+    from harness.commands import describe
 
     for entry in registry.entries():
         shown = describe.method(entry.kind, entry.name)
@@ -63,8 +64,8 @@ def test_every_baseline_imports_has_a_docstring_and_documented_fields():
 
 def test_a_plugin_is_named_by_its_file_and_built_with_checked_fields(plugin):
     registry.load_plugin(plugin())
-    assert registry.build("optimizer", {"name": "mine", "lr": 0.5}).beta == 0.9
-    assert registry.canonical("optimizer", {"name": "mine", "lr": 0.5, "beta": 0.9}) == {
+    assert build("optimizer", {"name": "mine", "lr": 0.5}).beta == 0.9
+    assert canonical("optimizer", {"name": "mine", "lr": 0.5, "beta": 0.9}) == {
         "name": "mine",
         "lr": 0.5,
     }
@@ -88,13 +89,13 @@ def test_a_plugin_is_named_by_its_file_and_built_with_checked_fields(plugin):
 def test_bad_fields_name_the_key_and_the_value(plugin, config, message):
     registry.load_plugin(plugin())
     with pytest.raises((PluginError, UnknownNameError), match=message):
-        registry.build("optimizer", config, "arms.x")
+        build("optimizer", config, "arms.x")
 
 
 def test_a_syntax_error_is_named_with_its_line_and_the_others_still_work(plugin):
     bad = plugin(GOOD.replace("beta: float = 0.9", "beta: float = = 0.9"), "bad.py")
     registry.load_plugins([bad, plugin()])
-    assert registry.build("optimizer", {"name": "mine", "lr": 0.5}).lr == 0.5
+    assert build("optimizer", {"name": "mine", "lr": 0.5}).lr == 0.5
     assert "bad.py:11: syntax error" in next(iter(registry.broken_plugins().values()))
     with pytest.raises(UnknownNameError, match=r"Plug-ins that did not load: .*bad\.py:11"):
         registry.find("optimizer", "bad")

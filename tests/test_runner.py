@@ -1,8 +1,8 @@
 """The runner's rounds over several suites."""
 
 from harness import runner
-from harness.store import Row, Store
-from harness.suite import Suite
+from harness.planning.suite import Suite
+from harness.records.store import Row, Store
 from tests.conftest import TOY_SUITE, run_toy
 
 

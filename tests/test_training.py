@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-import harness.data
 from harness import probes
+from harness.data import corpus
 from harness.errors import UnknownNameError
-from harness.record import Table
+from harness.outcome import Table
 from harness.training import Loop, lr_factor, train
-from harness.workloads import Outcome
+from harness.workload import Outcome
 from harness.workloads._language_task import LanguageTask
 from tests.workloads import tiny
 
@@ -24,7 +24,7 @@ from tests.workloads import tiny
 @pytest.fixture(autouse=True)
 def tiny_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(harness.data, "load", lambda *args, **kwargs: tiny.TinyCorpus())
+    monkeypatch.setattr(corpus, "load", lambda *args, **kwargs: tiny.TinyCorpus())
 
 
 def numbers(outcome: Outcome) -> tuple[Any, ...]:

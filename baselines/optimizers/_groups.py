@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from harness.errors import HarnessError
-from harness.methods import ParameterGroup
+from harness.methods.optimizer import ParameterGroup
 
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

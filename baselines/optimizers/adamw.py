@@ -25,7 +25,8 @@ from baselines.optimizers._groups import (
     count,
     fused_available,
 )
-from harness.methods import Family, ParameterGroup, Role
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 from harness.registry import register
 
 

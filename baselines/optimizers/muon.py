@@ -42,7 +42,8 @@ from baselines.optimizers._newton_schulz import (
     orthogonalize_,
 )
 from harness.errors import unknown
-from harness.methods import Family, ParameterGroup, Role
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 from harness.registry import register
 
 Scale = Literal["naive", "keller", "spectral", "moonlight"]

@@ -18,7 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.methods import Family, ParameterGroup, Role
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 from harness.registry import register
 
 ADAM_FLOPS_PER_PARAMETER = 14

@@ -23,7 +23,8 @@ from baselines.optimizers._groups import (
     fused_available,
     scaled_group,
 )
-from harness.methods import Family, ParameterGroup, Role
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 from harness.registry import register
 
 FLOPS_PER_PARAMETER = 6

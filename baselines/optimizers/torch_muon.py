@@ -29,7 +29,8 @@ from baselines.optimizers._groups import (
 )
 from baselines.optimizers._newton_schulz import COEFFICIENTS, newton_schulz_flops
 from harness.errors import unknown
-from harness.methods import Family, ParameterGroup, Role
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 from harness.registry import register
 
 ADJUST = {"keller": "original", "moonlight": "match_rms_adamw"}

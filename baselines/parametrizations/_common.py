@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from harness.errors import HarnessError
-from harness.methods import ParameterShape
+from harness.methods.parametrization import ParameterShape
 
 MuonScale = Literal["naive", "keller", "spectral", "moonlight"]
 """Shape factors of the Muon baseline."""

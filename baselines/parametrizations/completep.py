@@ -13,7 +13,8 @@ from typing import Literal
 
 from baselines.parametrizations._common import MuonScale, no_rule
 from baselines.parametrizations.mup import MuP
-from harness.methods import Family, ParameterShape, Scaling
+from harness.methods.parametrization import ParameterShape, Scaling
+from harness.methods.roles import Family
 from harness.registry import register
 
 FAMILIES = ("adam", "muon")

@@ -21,7 +21,8 @@ from baselines.parametrizations._common import (
     no_rule,
     standard_std,
 )
-from harness.methods import Family, ParameterShape, Scaling
+from harness.methods.parametrization import ParameterShape, Scaling
+from harness.methods.roles import Family
 from harness.registry import register
 
 FAMILIES = ("adam", "muon", "sgd")

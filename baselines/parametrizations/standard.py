@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 from baselines.parametrizations._common import check_positive, no_rule, standard_std
-from harness.methods import Family, ParameterShape, Scaling
+from harness.methods.parametrization import ParameterShape, Scaling
+from harness.methods.roles import Family
 from harness.registry import register
 
 FAMILIES = ("adam", "muon", "sgd")

@@ -105,12 +105,10 @@ def names() -> dict[str, str]:
 
 def _load() -> None:
     # Registered by import, here and not above, since these modules import this one.
-    from harness.analysis import (
-        estimators_probes,
-        estimators_quality,
-        estimators_scaling,
-        estimators_transfer,
-    )
+    from harness.analysis.estimators import probes as estimators_probes
+    from harness.analysis.estimators import quality as estimators_quality
+    from harness.analysis.estimators import scaling as estimators_scaling
+    from harness.analysis.estimators import transfer as estimators_transfer
 
     assert estimators_probes and estimators_quality and estimators_scaling and estimators_transfer
 

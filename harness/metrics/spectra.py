@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.methods import Rank
+from harness.methods.rank import Rank
 
 Path = Literal["svd", "gram"]
 

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.methods import Optimizer, ParameterGroup, ParameterShape, Parametrization, Role, Scaling
-from harness.trial import Streams
+from harness.methods.optimizer import Optimizer, ParameterGroup
+from harness.methods.parametrization import ParameterShape, Parametrization, Scaling
+from harness.methods.roles import Role
+from harness.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)

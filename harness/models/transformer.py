@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.methods import Norm, Parametrization, Role
+from harness.methods.norm import Norm
+from harness.methods.parametrization import Parametrization
+from harness.methods.roles import Role
 from harness.models.operations import attention, heads, relu2, rotary_table, tables_for
 from harness.models.parameters import mark_residual, weight
 

@@ -9,7 +9,7 @@ The training loop calls, in this order::
         if probe.wants(step): probe.before_step(step)    weights before the update
         optimizer.step()
         if probe.wants(step): probe.after_step(step)     weights after the update, gradients still there
-    probe.finish()                                       -> harness.record.Table
+    probe.finish()                                       -> harness.records.record.Table
 
 ``step`` counts from 0, so after_step(step) sees ``step + 1`` updates. A probe that wants updates copies the
 weights in before_step and subtracts them in after_step. It writes to no weight, gradient, buffer or state and
@@ -25,13 +25,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.errors import unknown
-from harness.record import Table
+from harness.outcome import Table
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from harness.methods import ParameterGroup
+    from harness.methods.optimizer import ParameterGroup
 
 
 class ProbedTask(Protocol):

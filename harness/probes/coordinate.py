@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.methods import ParameterGroup
+from harness.methods.optimizer import ParameterGroup
+from harness.outcome import Table, finite
 from harness.probes import ProbedTask
 from harness.probes._activations import activations
 from harness.probes._settings import Settings, parse
-from harness.record import Table, finite
 
 COLUMNS = ["step", "layer", "site", "statistic", "value"]
 STATISTICS = {

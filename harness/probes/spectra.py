@@ -15,14 +15,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness import registry
 from harness.errors import HarnessError
-from harness.methods import ParameterGroup, Rank
+from harness.methods import construct
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.rank import Rank
 from harness.metrics.spectra import path_for, singular_values
+from harness.outcome import Table, finite
 from harness.probes import ProbedTask, named_matrices
 from harness.probes._activations import activations
 from harness.probes._settings import Settings, layer_of, parse, sampled
-from harness.record import Table, finite
 
 COLUMNS = ["step", "matrix", "layer", "kind", "rows", "columns", "functional", "value"]
 NORMS = {"spectral_norm": "s_1", "rms": "root mean square of the entries"}
@@ -95,7 +96,7 @@ class Spectra:
         self.functionals: dict[str, Rank] = {}
         for config in settings.functionals:
             config = {"name": config} if isinstance(config, str) else config
-            rank: Rank = registry.build("rank", config, "probe 'spectra', setting 'functionals'")
+            rank: Rank = construct.build("rank", config, "probe 'spectra', setting 'functionals'")
             label = str(config["name"]) if len(config) == 1 else str(rank.definition()["id"])
             self.functionals[label] = rank
         self.table: list[list[Any]] = []

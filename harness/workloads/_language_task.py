@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import registry
 from harness.errors import DataError, HarnessError
-from harness.methods import Norm, Optimizer, Parametrization
+from harness.methods.construct import build
+from harness.methods.norm import Norm
+from harness.methods.optimizer import Optimizer
+from harness.methods.parametrization import Parametrization
 from harness.models.parameters import initialise, parameter_groups, places, scalings
 from harness.models.transformer import (
     Architecture,
@@ -22,7 +24,7 @@ from harness.models.transformer import (
     next_token_loss,
     trivial_loss,
 )
-from harness.trial import Streams
+from harness.streams import Streams
 
 if TYPE_CHECKING:
     from harness.workloads.language_model import Config, Model
@@ -98,11 +100,11 @@ class LanguageTask:
 
     def _build(self, feed_forward: BuildFeedForward) -> None:
         config, model = self.config, self.config.model
-        optimizer: Optimizer = registry.build("optimizer", config.optimizer, "optimizer")
-        parametrization: Parametrization = registry.build(
+        optimizer: Optimizer = build("optimizer", config.optimizer, "optimizer")
+        parametrization: Parametrization = build(
             "parametrization", config.parametrization, "parametrization"
         )
-        norm: Norm = registry.build("norm", config.norm, "norm")
+        norm: Norm = build("norm", config.norm, "norm")
         base = base_model(model)
 
         def network(section: Model) -> Transformer:

@@ -8,14 +8,38 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from harness import registry
-from harness.metrics.flops import TransformerSize, training_flops
+from harness.methods.construct import build
+from harness.models.transformer_size import TransformerSize, training_flops
 from harness.trial import Trial
-from harness.workloads import Context, Cost, Outcome
+from harness.workload import Context, Cost, Metric, Outcome
 from harness.workloads._sections import FROZEN, Compute, Training
 
 METHODS = {"optimizer": "optimizer", "parametrization": "parametrization", "norm": "norm"}
 """Config section -> kind of method."""
+
+METRICS = {
+    "test_loss": Metric(
+        label="test loss", unit="nats per token", cap="trivial_loss", shown=True, compared=True
+    ),
+    "validation_loss": Metric(label="validation loss", unit="nats per token", cap="trivial_loss", compared=True),
+    "train_loss": Metric(label="training loss", unit="nats per token", cap="trivial_loss"),
+    "train_loss_final": Metric(label="training loss, last tenth", unit="nats per token", cap="trivial_loss"),
+    "trivial_loss": Metric(label="trivial loss", unit="nats per token"),
+    "test_bits_per_byte": Metric(label="test bits per byte", shown=True),
+    "validation_bits_per_byte": Metric(label="validation bits per byte"),
+    "flops": Metric(label="training FLOPs", compared=True),
+    "flops_model": Metric(label="model FLOPs"),
+    "flops_optimizer": Metric(label="optimizer FLOPs"),
+    "parameters": Metric(label="parameters (no embedding)"),
+    "parameters_total": Metric(label="parameters, embedding included"),
+    "tokens": Metric(label="training tokens"),
+    "steps": Metric(label="steps"),
+    "model_width": Metric(label="width"),
+    "tokens_per_step": Metric(label="tokens a step"),
+    "tokens_per_second": Metric(label="tokens per second"),
+    "seconds_training": Metric(label="training time", unit="s"),
+}
+"""Metric -> what readers, estimators and the gate must know of it; curves go by the same names."""
 
 BPE_VOCABULARY = 4096
 """Tokens of a byte-pair tokenizer where the config names no number; for cost estimates alone."""
@@ -124,7 +148,7 @@ def cost(config: Config, vocab_size: int | None = None) -> Cost:
     """FLOPs of model and optimizer, by formula."""
     size = config.model.size(vocab_size or vocabulary(config))
     tokens = config.steps * config.tokens_per_step
-    optimizer = registry.build("optimizer", config.optimizer, "optimizer")
+    optimizer = build("optimizer", config.optimizer, "optimizer")
     return Cost(
         flops=training_flops(size, config.model.context, tokens)
         + optimizer.flops_per_step(size.shapes()) * config.steps,
@@ -141,12 +165,12 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
     """
     import time
 
-    from harness import data
+    from harness.data.corpus import load
     from harness.training import train
     from harness.workloads._language_task import LanguageTask
 
     start = time.perf_counter()
-    corpus = data.load(config.data, context.data_folder, trial.data or None)
+    corpus = load(config.data, context.data_folder, trial.data or None)
     task = LanguageTask(config, corpus, trial.seed)
     vocab_size = corpus.vocab_size
     total = cost(config, vocab_size)

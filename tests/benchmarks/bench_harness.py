@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from harness.plan import make_plan
-from harness.record import Curve
-from harness.store import Shelf, Store, trials_frame
-from harness.suite import Suite
+from harness.outcome import Curve
+from harness.planning.plan import make_plan
+from harness.planning.suite import Suite
+from harness.records.store import Shelf, Store, trials_frame
 from tests.conftest import TOY_SUITE, run_toy
 
 TEN_THOUSAND = {
@@ -66,7 +66,7 @@ def test_help(benchmark):
 
 
 def test_frame_of_ten_thousand_rows(benchmark, suite, tmp_path):
-    from harness.store import Row
+    from harness.records.store import Row
 
     rows = [Row(i.planned, run_toy(i.planned.trial)) for i in make_plan(suite, Shelf(), tmp_path).items]
     assert len(benchmark.pedantic(trials_frame, (rows,), rounds=3)) == 10_000

@@ -18,7 +18,7 @@ from torch import nn
 
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
-from harness.methods import ParameterGroup
+from harness.methods.optimizer import ParameterGroup
 
 TARGETS = {(64, 4): 0.4, (128, 12): 0.8, (256, 8): 1.05, (512, 4): 1.05}
 """(width, layers) -> largest share of torch.optim.Muon's time."""

@@ -20,7 +20,7 @@ from baselines.optimizers.adamw import AdamW
 from baselines.parametrizations.standard import Standard
 from harness.models.parameters import initialise, parameter_groups, places, scalings
 from harness.models.transformer import Architecture, Transformer, next_token_loss
-from harness.trial import Streams
+from harness.streams import Streams
 
 SHAPES = {"d128": (128, 4, 256, 16), "d64": (64, 3, 128, 16)}
 """Name -> width, depth, context, batch."""

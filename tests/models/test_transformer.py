@@ -15,10 +15,11 @@ from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
 from baselines.parametrizations.standard import Standard
 from harness.errors import HarnessError
-from harness.methods import Family, ParameterShape, Scaling
+from harness.methods.parametrization import ParameterShape, Scaling
+from harness.methods.roles import Family
 from harness.models.parameters import initialise, parameter_groups, places, scalings
 from harness.models.transformer import Architecture, Transformer, next_token_loss
-from harness.trial import Streams
+from harness.streams import Streams
 
 SMALL = Architecture(vocab_size=50, width=32, depth=2, head_width=8, context=16)
 

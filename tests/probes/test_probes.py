@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harness.errors import HarnessError, UnknownNameError
+from harness.outcome import Table
 from harness.probes import Probe, build, names
 from harness.probes._settings import layer_of, sampled
-from harness.record import Table
 from tests.probes.toy import Model, Run, Task, groups
 
 ALL_KINDS = {"kinds": ["weight", "update", "activation"], "roles": ["hidden", "embedding", "readout"]}

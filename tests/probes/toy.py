@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.methods import ParameterGroup
+from harness.methods.optimizer import ParameterGroup
 from harness.probes import Probe
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.workloads import Cost, Outcome
+from harness.workload import Cost, Outcome
 
 METHODS: dict[str, str] = {"optimizer": "optimizer"}
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness import registry
 from harness.errors import DataError, HarnessError
+from harness.methods.construct import build
 from harness.models.parameters import places
 from harness.workloads import language_model
 from harness.workloads._language_task import LanguageTask
@@ -92,7 +92,7 @@ def test_cost_is_that_of_the_model_that_is_built(name: str, feed_forward: str) -
     matrices = [(n, p) for n, p in task.model.named_parameters() if where[n].role != "vector"]
     assert cost.parameters == sum(p.numel() for n, p in matrices if where[n].role == "hidden")
     assert cost.tokens == 12 * 4 * 16
-    optimizer = registry.build("optimizer", config.optimizer)
+    optimizer = build("optimizer", config.optimizer)
     per_step = optimizer.flops_per_step([(where[n].role, tuple(p.shape)) for n, p in matrices])
     model = cost.flops - 12 * per_step
     # 6 FLOPs a matrix parameter (readout in, embedding out) and token, and 12 T d L for attention.

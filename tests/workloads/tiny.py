@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from harness.trial import Trial
-from harness.workloads import Context, Outcome, language_model
+from harness.workload import Context, Outcome
+from harness.workloads import language_model
 from harness.workloads._language_task import LanguageTask
 
 

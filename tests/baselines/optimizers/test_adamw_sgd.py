@@ -14,7 +14,10 @@ from baselines.optimizers.muon import Muon
 from baselines.optimizers.sgd import SGD
 from baselines.optimizers.torch_muon import TorchMuon
 from harness import registry
-from harness.methods import ROLES, Optimizer, Scaling
+from harness.methods.construct import build
+from harness.methods.optimizer import Optimizer
+from harness.methods.parametrization import Scaling
+from harness.methods.roles import ROLES
 from tests.baselines.optimizers.toys import TRANSFORMER, draw_gradients, make_groups, parameters, values
 
 SHAPES = [(role, shape) for role, _, shape in TRANSFORMER]
@@ -157,7 +160,7 @@ def test_search_ranges_name_fields_and_lie_within_them(name):
     for key, (low, high, scale) in cls.search_space.items():
         assert scale == "log2" and low < high
         for value in (low, high):
-            check_fields(registry.build("optimizer", {"name": name, "lr": 0.01, key: value}))
+            check_fields(build("optimizer", {"name": name, "lr": 0.01, key: value}))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from baselines.optimizers import muon as module
 from baselines.optimizers._newton_schulz import COEFFICIENTS, newton_schulz_flops
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
-from harness import registry
 from harness.errors import HarnessError, PluginError, UnknownNameError
-from harness.methods import Optimizer, ParameterGroup, Scaling
+from harness.methods.construct import build, canonical
+from harness.methods.optimizer import Optimizer, ParameterGroup
+from harness.methods.parametrization import Scaling
 from tests.baselines.optimizers.test_newton_schulz import exact
 from tests.baselines.optimizers.toys import (
     TRANSFORMER,
@@ -306,9 +307,9 @@ def test_flops_count_products_elements_and_the_adam_part():
 
 
 def test_it_is_registered_and_meets_the_protocol():
-    method = registry.build("optimizer", {"name": "muon", "lr": 0.01, "scale": "spectral"})
+    method = build("optimizer", {"name": "muon", "lr": 0.01, "scale": "spectral"})
     assert isinstance(method, Muon) and isinstance(method, Optimizer)
-    assert registry.canonical("optimizer", {"name": "muon", "lr": 0.01, "momentum": 0.95}) == {
+    assert canonical("optimizer", {"name": "muon", "lr": 0.01, "momentum": 0.95}) == {
         "name": "muon",
         "lr": 0.01,
     }
@@ -333,7 +334,7 @@ def test_values_out_of_range_are_named(fields, message):
         Muon(**fields)
     if fields["lr"] == fields["lr"]:
         with pytest.raises(PluginError):
-            registry.build("optimizer", {"name": "muon", **fields})
+            build("optimizer", {"name": "muon", **fields})
 
 
 def test_unknown_choices_say_what_was_meant():
@@ -342,6 +343,6 @@ def test_unknown_choices_say_what_was_meant():
     with pytest.raises(UnknownNameError, match="Did you mean 'keller'"):
         Muon(lr=0.1, coefficients="kelle")  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"key 'scale'.*'naive', 'keller', 'spectral' or 'moonlight'"):
-        registry.build("optimizer", {"name": "muon", "lr": 0.1, "scale": "moonlite"})
+        build("optimizer", {"name": "muon", "lr": 0.1, "scale": "moonlite"})
     with pytest.raises(PluginError, match=r"key 'lr'.*greater than 0"):
-        registry.build("optimizer", {"name": "muon", "lr": -0.1})
+        build("optimizer", {"name": "muon", "lr": -0.1})

@@ -9,7 +9,8 @@ import torch
 
 from baselines.optimizers.normalized_adam import power_iteration, start_vector
 from harness.errors import PluginError
-from harness.methods import Optimizer, ParameterGroup, Scaling
+from harness.methods.optimizer import Optimizer, ParameterGroup
+from harness.methods.parametrization import Scaling
 from harness.registry import build
 
 

@@ -10,7 +10,8 @@ from baselines.optimizers.muon import Muon
 from baselines.optimizers.torch_muon import ADJUST, TorchMuon
 from harness import registry
 from harness.errors import HarnessError
-from harness.methods import Optimizer
+from harness.methods.construct import build
+from harness.methods.optimizer import Optimizer
 from tests.baselines.optimizers.toys import (
     draw_gradients,
     hidden,
@@ -103,7 +104,7 @@ def test_parameters_whose_storage_moves_are_still_trained():
 
 
 def test_it_is_registered_and_meets_the_protocol():
-    method = registry.build("optimizer", {"name": "torch_muon", "lr": 0.01})
+    method = build("optimizer", {"name": "torch_muon", "lr": 0.01})
     assert isinstance(method, TorchMuon) and isinstance(method, Optimizer)
     assert registry.unavailable("optimizer", "torch_muon") is None
     shapes = [("hidden", (3, 16, 16)), ("hidden", (64, 16)), ("embedding", (40, 16)), ("vector", (16,))]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from harness.methods import ParameterGroup, Role, Scaling
+from harness.methods.optimizer import ParameterGroup
+from harness.methods.parametrization import Scaling
+from harness.methods.roles import Role
 
 TRANSFORMER: list[tuple[Role, str, tuple[int, ...]]] = [
     ("embedding", "embedding", (40, 16)),

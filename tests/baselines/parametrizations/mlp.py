@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.methods import Family, ParameterShape, Parametrization, Scaling
+from harness.methods.parametrization import ParameterShape, Parametrization, Scaling
+from harness.methods.roles import Family
 
 VOCABULARY, CLASSES, BASE = 16, 4, 32
 

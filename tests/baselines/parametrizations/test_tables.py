@@ -12,7 +12,7 @@ from baselines.parametrizations.mup import MuP
 from baselines.parametrizations.spectral import Spectral, spectral_std
 from baselines.parametrizations.standard import Standard
 from harness.errors import HarnessError, PluginError
-from harness.methods import ParameterShape, Parametrization
+from harness.methods.parametrization import ParameterShape, Parametrization
 from harness.registry import build
 
 EVERY = [

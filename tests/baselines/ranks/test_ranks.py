@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.errors import HarnessError, PluginError
-from harness.methods import Rank
+from harness.methods.rank import Rank
 from harness.metrics.marchenko_pastur import gaussian_limit
 from harness.metrics.spectra import singular_values
 from harness.registry import build, entries

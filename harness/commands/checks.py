@@ -1,0 +1,114 @@
+"""Every mistake of a suite or a plug-in that can be found without running a trial; and what a suite could see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.planning.plan import make_plan
+from harness.planning.suite import Suite
+from harness.records.store import Shelf
+
+
+def check_suite(suite: Suite, results: Path) -> list[str]:
+    """Problems in words; empty where the suite is fine."""
+    problems = []
+    try:
+        plan = make_plan(suite, Shelf(), None)
+        problems += [f"{suite.name}: {n}" for n in plan.notes if n.startswith("nothing to run")]
+    except HarnessError as error:
+        problems.append(str(error))
+    problems += _claims(suite)
+    problems += _figures(suite)
+    problems += _probes(suite)
+    return problems
+
+
+def _claims(suite: Suite) -> list[str]:
+    from harness.analysis.claims import load_claims
+    from harness.analysis.power import check_claim, facts_of
+
+    try:
+        claims = load_claims(suite.claims, suite.file)
+    except HarnessError as error:
+        return [str(error)]
+    problems = []
+    for claim in claims:
+        try:
+            check_claim(claim, facts_of(suite))
+        except HarnessError as error:
+            problems.append(f"{suite.file}: {error}")
+    return problems
+
+
+def _figures(suite: Suite) -> list[str]:
+    from harness.errors import unknown
+    from harness.report.figures import kinds
+
+    return [
+        str(unknown("figure", str(f.get("kind")), kinds(), f"{suite.file}: figures"))
+        for f in suite.figures
+        if f.get("kind") not in kinds()
+    ]
+
+
+def _probes(suite: Suite) -> list[str]:
+    from harness.probes import build
+
+    problems = []
+    for name, settings in suite.probes.items():
+        try:
+            build(name, settings)
+        except HarnessError as error:
+            problems.append(f"{suite.file}: probes.{name}: {error}")
+    return problems
+
+
+def check_plugins(paths: Sequence[Path]) -> list[str]:
+    """Breaches of contract of the methods in these files."""
+    from harness import contracts
+
+    problems = []
+    for path in paths:
+        try:
+            found = registry.load_plugin(path)
+        except HarnessError as error:
+            problems.append(str(error))
+            continue
+        for entry in found:
+            problems += [f"{path}: {p}" for p in contracts.check_method(entry.kind, entry.name)]
+    return problems
+
+
+def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]:
+    """A line for each confirmatory claim: what the planned seeds would see at 80 % power.
+
+    The noise is the committed reference's; planning values from prototypes where there is none yet.
+    """
+    from harness.analysis.claims import load_claims
+    from harness.analysis.comparison import noise_table
+    from harness.analysis.power import facts_of, planned_power
+    from harness.records.store import Store, trials_frame
+
+    if suite.profile == "smoke":
+        return ["profile smoke gives no verdict"] if suite.claims else []
+    store, noise, source = Store(results), None, "planning values"
+    if store.reference_path(suite.name, suite.profile).is_file():
+        frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
+        noise, source = noise_table(frame), "the committed reference's noise"
+    facts = facts_of(suite)
+    lines = []
+    for claim in load_claims(suite.claims, suite.file):
+        arms = [a for k in ("arm", "baseline") if (a := claim.estimator.get(k)) is not None]
+        if not claim.confirmatory or not set(arms) <= set(facts.sizes):
+            continue
+        sizes, seeds = min(facts.sizes[a] for a in arms), min(facts.seeds[a] for a in arms)
+        pool = len(claim.estimator.get("pool", [])) or 1
+        seen = planned_power(
+            claim, sizes, seeds, noise, tests=facts.num_confirmatory, arms=pool, profile=suite.profile
+        )
+        if seen is not None:
+            lines.append(f"claim {claim.id}: with {sizes} sizes x {seeds} seeds (by {source}) {seen.text}")
+    return lines

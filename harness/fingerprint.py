@@ -1,0 +1,195 @@
+"""Fingerprints: which first-party code a trial's numbers rest on, as a digest of each module's syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.trial import Trial
+from harness.workload import method_sections, workload_module
+
+FIRST_PARTY = ("harness", "baselines")
+EXEMPT = {
+    "harness.errors": "what is said of a mistake",
+    "harness.files": "how bytes reach a disk, not which",
+    "harness.fingerprint": "what is asked of the code, after it ran",
+    "harness.probes": "probes change nothing: losses with and without them are bit-identical, which is tested",
+    "harness.registry": "finds a method by name; the method's own code and fields are in fingerprint and identity",
+    "harness.trial": "what a trial is called; its config is in the identity",
+    "harness.validation": "what is said of a value that was refused",
+    "harness.workload": "the seam: declarations without a computation",
+}
+"""Module (with what lies below it) -> why no edit of it can change a number: left out of every fingerprint."""
+ALWAYS = ("harness.determinism",)
+"""What every trial's numbers rest on, although no workload imports it."""
+DECLARED = "METRICS"
+"""A workload's declaration of this name is for readers and the gate; editing it changes no number."""
+
+
+def source_digest(source: str) -> str:
+    """Digest of a module's syntax tree without docstrings; comments and layout are not in the tree.
+
+    Own serialisation, since ``ast.dump`` differs between Python versions.
+    """
+
+    def serial(node: Any) -> Any:
+        if isinstance(node, ast.AST):
+            fields = []
+            for name, value in ast.iter_fields(node):
+                if name in ("type_comment", "type_params", "kind") or value is None or value == []:
+                    continue
+                if name == "body" and isinstance(value, list):
+                    # A docstring, or a line under a field that says what it is: prose, not code.
+                    value = [s for s in value if not (_is_prose(s) or _is_declaration(s))]
+                fields.append([name, serial(value)])
+            return [type(node).__name__, *fields]
+        if isinstance(node, list):
+            return [serial(n) for n in node]
+        return repr(node)
+
+    text = json.dumps(serial(ast.parse(source)), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _is_declaration(statement: ast.stmt) -> bool:
+    targets = (
+        statement.targets
+        if isinstance(statement, ast.Assign)
+        else [statement.target]
+        if isinstance(statement, ast.AnnAssign)
+        else []
+    )
+    return any(isinstance(t, ast.Name) and t.id == DECLARED for t in targets)
+
+
+def _exempt(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in EXEMPT)
+
+
+def _package_folder(top: str) -> Path | None:
+    spec = importlib.util.find_spec(top)
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+
+
+def _module_file(module: str, roots: Mapping[str, Path]) -> Path | None:
+    if module in roots:
+        return roots[module]
+    top = module.split(".")[0]
+    if top in FIRST_PARTY:
+        folder = _package_folder(top)
+        if folder is None:
+            return None
+        base = folder.joinpath(*module.split(".")[1:])
+    else:
+        # A helper beside a plug-in.
+        for file in roots.values():
+            base = file.parent.joinpath(*module.split("."))
+            if base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+                break
+        else:
+            return None
+    for file in (base.with_suffix(".py"), base / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@cache
+def _scan(file: Path, modified_ns: int, module: str) -> tuple[str, frozenset[str]]:
+    """(source digest, absolute names of the modules, or of things in modules, that it imports)."""
+    source = file.read_text(encoding="utf-8")
+    names: set[str] = set()
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")
+                up = up[: len(up) - node.level + 1]
+                base = ".".join([*up, base] if base else up)
+            names.update(f"{base}.{a.name}" for a in node.names)
+    return source_digest(source), frozenset(names)
+
+
+def import_closure(modules: Iterable[str], files: Mapping[str, Path] | None = None) -> dict[str, Path]:
+    """Every first-party module reachable from these by import, EXEMPT apart -> its file.
+
+    ``files`` gives the files of plug-in modules, whose folders are first-party too.
+    """
+    files = dict(files or {})
+    found: dict[str, Path] = {}
+    todo = list(modules)
+    while todo:
+        module = todo.pop()
+        if module in found or _exempt(module):
+            continue
+        file = _module_file(module, files)
+        if file is None:
+            # A name inside a module, whose own package's __init__ is then looked at; a submodule's is not.
+            parent = module.rpartition(".")[0]
+            if parent and _module_file(parent, files):
+                todo.append(parent)
+            continue
+        if module.split(".")[0] not in FIRST_PARTY and "." in module:
+            todo.append(module.rpartition(".")[0])
+        found[module] = file
+        todo.extend(_scan(file, file.stat().st_mtime_ns, module)[1])
+    return found
+
+
+def fingerprint(modules: Iterable[str], files: Mapping[str, Path] | None = None) -> dict[str, str]:
+    """Module -> digest of its syntax tree, for the import closure of these modules.
+
+    A plug-in module is named by its file name, so that copies on other machines agree.
+    """
+    files = dict(files or {})
+    out = {}
+    for module, file in import_closure(modules, files).items():
+        name = file.stem if module in files else module
+        out[name] = _scan(file, file.stat().st_mtime_ns, module)[0]
+    return dict(sorted(out.items()))
+
+
+def changed_modules(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Modules whose code differs, or that only one of the two fingerprints has."""
+    return sorted(m for m in {*old, *new} if old.get(m) != new.get(m))
+
+
+def trial_fingerprint(trial: Trial) -> dict[str, str]:
+    """Module -> digest of the code that this trial reaches: workload, methods, the switches for determinism.
+
+    Worked out once a process for each set of methods, since that is the code that the process has loaded.
+    """
+    module = workload_module(trial.workload)
+    config = module.Config.model_validate(trial.config)
+    methods = tuple((kind, value["name"]) for _, kind, value in method_sections(module, config))
+    return dict(_trial_fingerprint(trial.workload, methods))
+
+
+@cache
+def _trial_fingerprint(workload: str, methods: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    names = [*ALWAYS, f"harness.workloads.{workload}"]
+    files: dict[str, Path] = {}
+    for kind, name in methods:
+        entry = registry.find(kind, name)
+        names.append(entry.module)
+        if entry.origin.startswith("plug-in") and entry.path:
+            files[entry.module] = entry.path
+    return fingerprint(names, files)

@@ -1,0 +1,51 @@
+"""`harness check`: every shipped suite is fine at every profile, and each kind of mistake is found unrun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.commands import checks
+from harness.errors import SuiteError
+from harness.planning import suite
+
+CASES = [
+    (name, profile)
+    for name in suite.shipped()
+    for profile in suite.PROFILES
+    if f"\n  {profile}:" in (suite.shipped_folder() / f"{name}.yaml").read_text()
+    or "shared/muon_trials" in (suite.shipped_folder() / f"{name}.yaml").read_text()
+]
+
+
+@pytest.mark.parametrize(("name", "profile"), CASES)
+def test_shipped_suites_are_fine(name, profile):
+    assert checks.check_suite(suite.load(name, profile), Path("results")) == []
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("+claims.compute_ratio.estimator.bseline=adamw", "bseline"),
+    ("claims.compute_ratio.estimator.arm=muonn", "unknown arm 'muonn'"),
+    ("+claims.compute_ratio.expect=1", "expect"),
+    ("figures=[{kind: loss_against_rl}]", "Did you mean 'loss_against_lr'"),
+    ("+probes.spectre={}", "Did you mean 'spectra'"),
+    ("+probes.spectra={sampels: 3}", "Did you mean 'samples'"),
+    ("base.model.head_width=7", "head_width"),
+    ("base.training.schedule=cosin", "schedule"),
+    ("tuning.budget=3", "raise tuning.budget"),
+    ("arms.adamw.optimizer.weight_decay=-1", "weight_decay"),
+    ("use.size=[d24,d32]", "compute_ratio"),
+])
+def test_mistakes_are_found_without_running(override, message):
+    try:
+        problems = checks.check_suite(suite.load("muon_scaling", "cpu", [override]), Path("results"))
+    except SuiteError as error:
+        problems = [str(error)]
+    assert any(message in p for p in problems), problems
+
+
+def test_the_plan_says_what_it_could_see():
+    lines = checks.expected_effects(suite.load("muon_scaling", "cpu"), Path("/nonexistent"))
+    assert any("compute_ratio" in line and "6 sizes x 3 seeds" in line for line in lines)
+    assert checks.expected_effects(suite.load("muon_scaling", "smoke")) == ["profile smoke gives no verdict"]

@@ -1,0 +1,41 @@
+"""The inline executor: in order, in this process."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from harness.errors import UnknownNameError
+from harness.execution.executors import executor
+from harness.execution.executors.inline import InlineExecutor
+
+
+def test_runs_in_the_order_given_and_tells_what_happens(bench):
+    events = []
+    tasks = [bench.task(seed=s, steps=2, expected_seconds=s) for s in (1, 0, 2)]
+    results = list(InlineExecutor().run(tasks, lambda t, kind, share: events.append((t.trial.seed, kind, share))))
+    assert [task.trial.seed for task, _ in results] == [1, 0, 2]
+    assert events[:4] == [(1, "started", 0.0), (1, "progress", 0.5), (1, "progress", 1.0), (1, "completed", 1.0)]
+    assert {line[2] for line in bench.lines()} == {os.getpid()}
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_interrupts_the_trial_and_its_checkpoint_stays(bench, number, raised):
+    task = bench.task(steps=50, pause=0.05)
+    # Tests started in a shell's background inherit an ignored SIGINT.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+    try:
+        with pytest.raises(raised):
+            list(InlineExecutor().run([task], lambda *_: None))
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert 0 < len(bench.lines("step")) < 50 and (task.scratch / "checkpoint.json").is_file()
+
+
+def test_an_unknown_executor_is_told():
+    with pytest.raises(UnknownNameError, match=r"executor 'lokal'. Did you mean 'local'\? Valid: inline, local"):
+        executor("lokal")

@@ -1,0 +1,298 @@
+"""The local executor under faults: a worker takes only its trial with it, and nothing is lost or left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.execution.execute import execute, trial_lock
+from harness.execution.executors import local
+from harness.execution.executors.inline import InlineExecutor
+from harness.execution.executors.local import LocalExecutor, divide, visible_gpus
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Two workers for the whole module: starting one takes seconds."""
+    with LocalExecutor(workers=2) as executor:
+        yield executor
+
+
+def quiet(*_):
+    pass
+
+
+def run(executor, tasks, on_event=quiet):
+    return {task.trial.seed: record for task, record in executor.run(tasks, on_event)}
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def eventually(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def comparable(record):
+    return record.model_dump(exclude={"seconds", "started", "environment"}) | {
+        "metrics": {k: v for k, v in record.metrics.items() if k != "affinity"}
+    }
+
+
+def test_gives_the_records_that_inline_gives(pool, bench, tmp_path):
+    tasks = [bench.task(seed=s, long=400) for s in range(4)]
+    found = run(pool, tasks)
+    other = type(bench)(tmp_path / "inline")
+    expected = run(InlineExecutor(), [other.task(seed=s, long=400, ledger=str(bench.ledger)) for s in range(4)])
+    assert {s: comparable(r) for s, r in found.items()} == {s: comparable(r) for s, r in expected.items()}
+    # Both workers took part, and neither is this process.
+    pids = {line[2] for line in bench.lines("begin")} - {os.getpid()}
+    assert 1 <= len(pids) <= 2
+
+
+def test_workers_persist_and_stay_on_their_cores(pool, bench):
+    first = run(pool, [bench.task(seed=s, pause=0.1) for s in range(2)])
+    second = run(pool, [bench.task(seed=s, pause=0.1) for s in range(2, 4)])
+    pids = {line[2] for line in bench.lines("begin")}
+    assert len(pids) == 2
+    for record in [*first.values(), *second.values()]:
+        assert record.metrics["threads"] == 1
+        if divide("cpu", 1, 2)[0].cpus:
+            assert record.metrics["affinity"] == 1
+
+
+def test_longest_first_and_progress_is_told(pool, bench):
+    events = []
+    tasks = [bench.task(seed=s, expected_seconds=s, steps=4, pause=0.15) for s in range(4)]
+    run(pool, tasks, lambda t, kind, share: events.append((t.trial.seed, kind, share)))
+    assert {line[1] for line in sorted(bench.lines("begin"), key=lambda r: r[4])[:2]} == {2, 3}
+    assert {e for e in events if e[1] == "started"} == {(s, "started", 0.0) for s in range(4)}
+    assert {e for e in events if e[1] == "completed"} == {(s, "completed", 1.0) for s in range(4)}
+    shares = [e[2] for e in events if e[:2] == (3, "progress")]
+    assert shares and shares == sorted(shares) and set(shares) <= {0.25, 0.5, 0.75, 1.0}
+
+
+def test_faults_stay_with_their_trial(pool, bench):
+    faults = ["kill", "exit5", "segfault", "unpicklable", "exit0", "sys.exit", "", "", ""]
+    found = run(pool, [bench.task(seed=s, fault=f, pause=0.05) for s, f in enumerate(faults)])
+    told = {f: found[s] for s, f in enumerate(faults) if f}
+    assert told["kill"].status == "crashed" and "signal 9 (SIGKILL" in told["kill"].reason
+    assert "last words" in told["kill"].reason
+    assert "exit code 5" in told["exit5"].reason and "last words" in told["exit5"].reason
+    assert "signal 11 (SIGSEGV)" in told["segfault"].reason and "misbehave" in told["segfault"].reason
+    assert "exit code 0" in told["exit0"].reason
+    assert "unpicklable trouble" in told["unpicklable"].reason
+    assert all(record.status == "crashed" for record in told.values())
+    assert all(record.fingerprint and record.numerics_class for record in told.values())
+    assert [found[s].status for s in (6, 7, 8)] == ["completed"] * 3
+    # Neighbours did not begin anew.
+    assert sorted(line[1] for line in bench.lines("begin")) == list(range(len(faults)))
+
+
+def test_a_worker_killed_while_idle_is_replaced(pool, bench):
+    run(pool, [bench.task(seed=s, pause=0.1) for s in range(2)])
+    for pid in {line[2] for line in bench.lines("begin")}:
+        os.kill(pid, signal.SIGKILL)
+    found = run(pool, [bench.task(seed=s) for s in range(2, 5)])
+    assert [found[s].status for s in (2, 3, 4)] == ["completed"] * 3
+
+
+def test_a_hung_trial_is_stopped_with_its_children(pool, bench):
+    tasks = [bench.task(seed=0, fault="child", timeout_seconds=1.5), bench.task(seed=1)]
+    found = run(pool, tasks)
+    assert found[0].status == "timed_out" and found[0].reason.startswith("stopped after 1.5 s")
+    # Its stack tells where it hung.
+    assert "misbehave" in found[0].reason
+    assert found[1].status == "completed"
+    children = [line[2] for line in bench.lines("child")]
+    assert len(children) == 1 and eventually(lambda: not alive(children[0]))
+
+
+def test_a_talkative_worker_does_not_fill_the_disk(pool, bench, monkeypatch):
+    monkeypatch.setattr(local, "OUTPUT_BYTES", 2**20)
+    found = run(pool, [bench.task(seed=0, fault="chatter", steps=30, pause=0.05)])
+    assert found[0].status == "completed"
+    logs = [local.output_file(lane.folder, lane.slot.number) for lanes in pool._lanes.values() for lane in lanes]
+    assert all(log.stat().st_size <= 2**20 for log in logs if log.exists())
+
+
+def test_timing_trials_run_alone_and_in_order(pool, bench):
+    tasks = [bench.task(seed=s, exclusive=s >= 3, pause=0.05, expected_seconds=s) for s in range(6)]
+    found = run(pool, tasks)
+    assert found[3].environment["machine"] == "exclusive" and found[0].environment["machine"] == "shared"
+    spans = {}
+    for _, seed, _, _, moment in bench.lines():
+        low, high = spans.get(seed, (moment, moment))
+        spans[seed] = (min(low, moment), max(high, moment))
+    order = sorted(range(3, 6), key=lambda s: spans[s][0])
+    assert order == [3, 4, 5]
+    for s in order:
+        others = [spans[o] for o in range(6) if o != s]
+        assert all(high <= spans[s][0] or low >= spans[s][1] for low, high in others)
+
+
+def test_a_trial_that_another_runner_is_at_waits_and_then_runs(pool, bench, monkeypatch):
+    monkeypatch.setattr(local, "BUSY_SECONDS", 0.2)
+    tasks = [bench.task(seed=s) for s in range(3)]
+    lock = trial_lock(tasks[0])
+    lock.__enter__()
+    events, held = [], True
+
+    def on_event(task, kind, share):
+        nonlocal held
+        events.append((task.trial.seed, kind))
+        if held and (0, "waiting") in events and {(1, "completed"), (2, "completed")} <= set(events):
+            held = False
+            lock.__exit__(None, None, None)
+
+    found = run(pool, tasks, on_event)
+    assert {s: r.status for s, r in found.items()} == dict.fromkeys(range(3), "completed")
+    assert not held and events[-1] == (0, "completed")
+
+
+RUNNER = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.execution.executors.conftest import Bench
+from harness.execution.executors.local import LocalExecutor
+
+if __name__ == "__main__":
+    bench = Bench(Path(sys.argv[1]))
+    tasks = [bench.task(seed=s, **{settings!r}) for s in range(int(sys.argv[2]))]
+    with LocalExecutor(workers=2) as executor:
+        for task, record in executor.run(tasks, lambda *_: None):
+            print(task.trial.seed, record.status, record.resumed, record.metrics.get("total"), flush=True)
+"""
+
+
+def runner(bench, trials, **settings):
+    script = bench.folder / "runner.py"
+    script.write_text(RUNNER.format(root=str(ROOT), settings=settings))
+    return subprocess.Popen(
+        [sys.executable, str(script), str(bench.folder), str(trials)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=bench.folder,
+    )
+
+
+def test_workers_end_with_a_killed_runner_and_the_next_one_resumes(bench):
+    process = runner(bench, 2, steps=40, pause=0.05)
+    assert eventually(lambda: {r[1] for r in bench.lines("step") if r[3] >= 3} == {0, 1}, 60)
+    process.kill()
+    process.communicate()
+    pids = {line[2] for line in bench.lines("begin")}
+    assert len(pids) == 2 and eventually(lambda: not any(alive(p) for p in pids), 2.0)
+    reached = {s: max(r[3] for r in bench.lines("step") if r[1] == s) for s in (0, 1)}
+    assert max(reached.values()) < 40
+    # Again, here: each goes on from its checkpoint, to the undisturbed result.
+    for seed in (0, 1):
+        record = execute(bench.task(seed=seed, steps=40, pause=0.05))
+        begun = [r[3] for r in bench.lines("begin") if r[1] == seed]
+        assert record.status == "completed" and record.resumed == 1
+        assert len(begun) == 2 and reached[seed] - 1 <= begun[1] <= reached[seed]
+        total = 0.0
+        for step in range(40):
+            total += (seed + 1) / (step + 1)
+        assert record.metrics["total"] == total
+
+
+@pytest.mark.slow
+def test_two_runners_at_once_run_each_trial_once(bench):
+    settings = {"steps": 4, "pause": 0.05}
+    pair = [runner(bench, 5, **settings) for _ in range(2)]
+    told = [process.communicate(timeout=90) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], told
+    assert sorted(line[1] for line in bench.lines("begin")) == list(range(5))
+    assert sorted(told[0][0].splitlines()) == sorted(told[1][0].splitlines())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_a_signal_stops_cleanly(bench, number, code):
+    # Two run, two wait and must not begin.
+    process = runner(bench, 4, steps=100, pause=0.05)
+    assert eventually(lambda: {line[1] for line in bench.lines("step")} == {0, 1}, 60)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode in (code, 130), err
+    assert out == ""
+    pids = {line[2] for line in bench.lines("begin")}
+    assert eventually(lambda: not any(alive(p) for p in pids), 2.0)
+    assert len({line[1] for line in bench.lines("begin")}) == 2
+    assert all((bench.task(seed=s, steps=100, pause=0.05).scratch / "checkpoint.json").is_file() for s in (0, 1))
+
+
+def test_leaving_early_stops_what_runs(bench):
+    executor = LocalExecutor(workers=1)
+    tasks = [bench.task(seed=0), bench.task(seed=1, steps=200, pause=0.05)]
+    stream = executor.run([*tasks], quiet)
+    assert next(stream)[1].status == "completed"
+    stream.close()
+    executor.close()
+    executor.close()
+    pids = {line[2] for line in bench.lines("begin")}
+    assert eventually(lambda: not any(alive(p) for p in pids), 2.0)
+
+
+def test_no_workers_are_an_error():
+    with pytest.raises(HarnessError, match="workers: got 0; give a number from 1 on"):
+        LocalExecutor(workers=0)
+
+
+def test_slots_divide_the_machine(monkeypatch):
+    monkeypatch.setattr(local, "available_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(local, "cpu_slots", lambda: 8)
+    slots = divide("cpu", 3)
+    assert [s.cpus for s in slots] == [(0, 1, 2), (3, 4, 5)]
+    assert [s.cpus for s in divide("cpu", 1, limit=2)] == [(0,), (1,)]
+    # More than there are cores, or a quota below them: nobody is pinned.
+    assert [s.cpus for s in divide("cpu", 16)] == [()]
+    assert [s.cpus for s in divide("cpu", 4, limit=3)] == [(), (), ()]
+    monkeypatch.setattr(local, "cpu_slots", lambda: 4)
+    assert [s.cpus for s in divide("cpu", 2)] == [(), ()]
+
+
+def test_gpus_are_slots(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab")
+    assert visible_gpus() == ["3", "GPU-ab"]
+    assert [(s.gpu, s.cpus) for s in divide("cuda", 4)] == [("3", ()), ("GPU-ab", ())]
+    assert [s.gpu for s in divide("cuda", 4, trials_per_gpu=2)] == ["3", "3", "GPU-ab", "GPU-ab"]
+    assert [s.gpu for s in divide("cuda", 4, limit=1)] == ["3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert visible_gpus() == [] and [s.gpu for s in divide("cuda", 1)] == [None]
+
+
+def test_the_command_hands_trials_per_gpu_on(monkeypatch, tmp_path):
+    import harness.execution.executors
+    from harness.cli import app
+
+    asked = []
+
+    def record(name, **options):
+        asked.append(options)
+        raise HarnessError("seen")
+
+    monkeypatch.setattr(harness.execution.executors, "executor", record)
+    words = ["run", "muon_scaling", "profile=smoke", "--trials-per-gpu", "3", "--no-track"]
+    with pytest.raises(SystemExit):
+        app([*words, "--results", str(tmp_path)])
+    assert asked == [{"workers": None, "trials_per_gpu": 3}]

@@ -1,0 +1,233 @@
+"""One trial in this process: whatever happens becomes a record, and nothing runs twice."""
+
+import dataclasses
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from harness import registry
+from harness.execution import execute as execution
+from harness.execution.execute import Task, TrialBusyError, execute, failed, trial_lock
+from harness.fingerprint import trial_fingerprint
+from harness.records.record import FINISHED, Record
+from harness.trial import Trial
+from tests.execution.executors.conftest import PLUGIN, Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
+    shares = []
+    record = execute(bench.task(seed=2), shares.append)
+    assert record.status == "completed" and record.reason == ""
+    assert record.metrics["total"] == pytest.approx(3 * (1 + 1 / 2 + 1 / 3))
+    assert record.metrics["bad"] is None
+    assert record.metrics["threads"] == 1
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
+    artifact = record.artifacts["total"]
+    assert artifact.file == "total.txt" and artifact.bytes == (bench.task(2).staging / "total.txt").stat().st_size
+    assert "test_rank" not in record.fingerprint and "plugin" in record.fingerprint
+    assert record.numerics_class.startswith("torch ")
+    assert record.environment["threads"] == 1 and record.environment["machine"] == "shared"
+    assert record.seconds["total"] > 0 and record.started.endswith("+00:00")
+    assert Record.model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "told"),
+    [
+        ("raise", "crashed", "ValueError: the trial's own mistake"),
+        ("unpicklable", "crashed", "unpicklable trouble"),
+        ("memory", "out_of_memory", "MemoryError"),
+        ("allocator", "out_of_memory", "can't allocate memory"),
+        ("sys.exit", "crashed", "SystemExit: 3"),
+        ("diverge", "diverged", "loss not finite"),
+    ],
+)
+def test_every_outcome_has_its_status_and_reason(bench, fault, status, told):
+    record = execute(bench.task(fault=fault))
+    assert record.status == status and told in record.reason
+    assert record.fingerprint and record.numerics_class
+
+
+def test_divergence_keeps_its_step_and_no_nan(bench):
+    record = execute(bench.task(fault="diverge"))
+    assert record.diverged_step == 7 and record.metrics == {"loss": None}
+
+
+def test_a_method_that_cannot_run_here_is_skipped_with_its_reason(bench):
+    record = execute(bench.task(rank={"name": "absent_rank"}))
+    assert record.status == "skipped" and record.reason == "rank 'absent_rank': needs a quantum computer"
+    assert record.status in FINISHED and bench.lines() == []
+
+
+def test_a_device_that_is_not_there_skips(bench):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    record = execute(bench.task(device="cuda"))
+    assert record.status == "skipped" and record.reason == "no CUDA device on this machine"
+
+
+def test_a_broken_plugin_or_config_is_a_record_too(bench, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("def (:\n")
+    record = execute(dataclasses.replace(bench.task(), plugins=[str(broken)]))
+    assert record.status == "crashed" and "broken.py:1: syntax error" in record.reason
+    record = execute(bench.task(nonsense=1))
+    assert record.status == "crashed" and "nonsense" in record.reason
+
+
+def test_an_unknown_workload_is_told_by_name(bench):
+    task = Task(
+        trial=Trial(workload="countin", config={}, seed=0), data_folder="", work_folder=str(bench.folder / "work"),
+        plugins=[PLUGIN],
+    )
+    record = execute(task)
+    assert record.status == "crashed" and "unknown workload 'countin'. Did you mean 'counting'" in record.reason
+
+
+def test_the_fingerprint_names_workload_and_methods(bench):
+    registry.load_plugin(execution.Path(PLUGIN))
+    prints = trial_fingerprint(bench.task().trial)
+    assert "plugin" in prints
+    # Found again without reading a file: planning asks for it ten thousand times.
+    assert trial_fingerprint(bench.task(seed=5).trial) == prints
+
+
+def test_a_result_left_by_a_killed_runner_is_not_computed_again(bench):
+    first = execute(bench.task())
+    assert execute(bench.task()) == first
+    assert len(bench.lines("begin")) == 1
+
+
+@pytest.mark.parametrize("damage", ["artifact", "result", "probe"])
+def test_a_result_that_is_not_whole_is_computed_again(bench, damage):
+    task = bench.task()
+    execute(task)
+    if damage == "artifact":
+        (task.staging / "total.txt").unlink()
+    elif damage == "result":
+        path = task.scratch / execution.RESULT
+        path.write_text(path.read_text()[:100])
+    else:
+        task = bench.task(probes={"effective_rank": {}})
+    record = execute(task)
+    assert record.status == "completed" and len(bench.lines("begin")) == 2
+
+
+def test_a_failure_is_tried_again(bench):
+    execute(bench.task(fault="raise"))
+    execute(bench.task(fault="raise"))
+    assert len(bench.lines("begin")) == 2
+
+
+def test_a_record_that_another_runner_stored_meanwhile_is_returned(bench, tmp_path):
+    task = bench.task(records_folder=str(tmp_path / "records"))
+    record = execute(task)
+    folder = tmp_path / "records" / record.identity[:2]
+    folder.mkdir(parents=True)
+    (folder / f"{record.identity}.0123456789.json").write_text(record.model_dump_json())
+    (task.scratch / execution.RESULT).unlink()
+    assert execute(task) == record and len(bench.lines("begin")) == 1
+    # One of other code does not count.
+    other = record.model_dump(mode="json") | {"fingerprint": {"x": "y"}}
+    (folder / f"{record.identity}.0123456789.json").write_text(json.dumps(other))
+    assert execute(task) != record and len(bench.lines("begin")) == 2
+
+
+def test_a_checkpoint_of_other_code_is_not_resumed(bench):
+    task = bench.task(fault="raise", at=2)
+    execute(task)
+    checkpoint = task.scratch / "checkpoint.json"
+    assert execute(bench.task(fault="raise", at=2)).status == "crashed"
+    assert [line[3] for line in bench.lines("begin")] == [0, 2]
+    checkpoint.write_text(json.dumps(json.loads(checkpoint.read_text()) | {"token": "other"}))
+    execute(task)
+    assert [line[3] for line in bench.lines("begin")] == [0, 2, 0]
+
+
+def test_the_lock_is_held_against_others_and_let_go(bench):
+    task = bench.task()
+    with trial_lock(task), pytest.raises(TrialBusyError, match=task.trial.identity):
+        execute(task, wait=False)
+    assert execute(task, wait=False).status == "completed"
+
+
+def test_who_waits_for_the_lock_receives_the_others_result(bench):
+    task = bench.task(pause=0.1)
+    records = []
+    threads = [threading.Thread(target=lambda: records.append(execute(task))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert records[0] == records[1] and len(bench.lines("begin")) == 1
+
+
+def _hold(task, ready):
+    with trial_lock(task):
+        ready.set()
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_process_is_free(bench):
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(bench.task(), ready))
+    holder.start()
+    assert ready.wait(20)
+    with pytest.raises(TrialBusyError):
+        execute(bench.task(), wait=False)
+    holder.kill()
+    holder.join()
+    assert execute(bench.task(), wait=False).status == "completed"
+
+
+def test_keyboard_interrupt_passes_through(bench, monkeypatch):
+    from harness.workloads import counting
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(counting, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(bench.task())
+
+
+def test_a_full_disk_while_leaving_the_result_costs_nothing(bench, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    task = bench.task()
+    monkeypatch.setattr(execution.Path, "replace", full)
+    record = execute(bench.task(steps=0))
+    assert record.status == "completed" and not (task.scratch / execution.RESULT).exists()
+
+
+def test_failed_keeps_the_end_of_a_long_reason(bench):
+    record = failed(bench.task(), "crashed", "x" * 10_000 + "the end", 1.0)
+    assert record.reason.endswith("the end") and len(record.reason) == execution.REASON_CHARACTERS
+    assert record.seconds == {"total": 1.0} and record.fingerprint
+
+
+def test_executing_needs_only_four_packages():
+    heavy = ["pandas", "hydra", "omegaconf", "optuna", "rich", "typer", "mlflow", "pebble", "scipy", "pyarrow",
+             "seaborn", "matplotlib", "statsmodels", "jinja2", "tokenizers"]
+    code = (
+        "import sys\n"
+        "import harness.execution.execute, harness.environment, harness.execution.executors.inline\n"
+        "light = 'torch' not in sys.modules\n"
+        "harness.environment.environment(); harness.determinism.make_deterministic()\n"
+        f"print(light, [m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "True []"

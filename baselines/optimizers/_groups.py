@@ -1,10 +1,10 @@
-"""What the optimizer baselines share: checked values, scaled groups, the Adam part, counts."""
+"""What the optimizer baselines share: ranges of values, scaled groups, the Adam part, counts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -26,37 +26,6 @@ ADAM_FLOPS_PER_PARAMETER = 14
 """AdamW: decay 1, first moment 3, second moment 4, root, bias correction, eps 3, division, LR, update 3."""
 MUON_FLOPS_PER_PARAMETER = 12
 """Muon beside its products: momentum 3, Nesterov 3, norm 2, division 1, decay 1, scaled update 2."""
-
-
-def check_fields(method: Any) -> None:
-    """Raise ValueError naming the first field whose number is outside the range that its type states."""
-    for name, hint in get_type_hints(type(method), include_extras=True).items():
-        value = getattr(method, name)
-        rules = [m for h in (hint, *get_args(hint)) for m in getattr(h, "__metadata__", ())]
-        if value is None or not rules:
-            continue
-        good = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
-        for rule in rules:
-            match rule:
-                case Gt(gt=bound):
-                    good = good and value > bound
-                case Ge(ge=bound):
-                    good = good and value >= bound
-                case Lt(lt=bound):
-                    good = good and value < bound
-        if not good:
-            valid = " and ".join(_words(rule) for rule in rules)
-            raise ValueError(f"{type(method).__name__}: {name} must be a number {valid}, got {value!r}")
-
-
-def _words(rule: Gt | Ge | Lt) -> str:
-    match rule:
-        case Gt(gt=bound):
-            return f"> {bound}"
-        case Ge(ge=bound):
-            return f">= {bound}"
-        case Lt(lt=bound):
-            return f"< {bound}"
 
 
 def scaled_group(

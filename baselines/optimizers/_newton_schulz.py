@@ -45,6 +45,15 @@ class CoefficientSet:
             raise ValueError(f"this coefficient set has {len(self.triples)} steps, not {steps}")
         return self.triples[:1] * steps
 
+    def safe(self, factor: float) -> CoefficientSet:
+        """The set on inputs that may reach ``factor``: a / f, b / f^3, c / f^5 on all steps but the last.
+
+        A first step at its largest singular value, or rounding on the way, may leave the interval that the next
+        triple was made for, beyond which it grows without bound (2505.16932, section 3.4).
+        """
+        scaled = tuple((a / factor, b / factor**3, c / factor**5) for a, b, c in self.triples[:-1])
+        return CoefficientSet((*scaled, self.triples[-1]), norm_factor=factor)
+
 
 _KELLER: Triple = (3.4445, -4.7750, 2.0315)
 _EXACT: Triple = (2.0, -1.5, 0.5)
@@ -94,7 +103,8 @@ COEFFICIENTS: dict[str, CoefficientSet] = {
             (2.8366, -3.0525, 1.2012),
         )
     ),
-    # CANS, 2506.10935, as in Emerging-Optimizers.
+    # CANS, 2506.10935, as in Emerging-Optimizers, with Polar Express's safety: as printed, a singular
+    # value of 1.005, which bfloat16 makes of 1, ends above 1e60.
     "cans": CoefficientSet(
         (
             (8.4703, -25.1081, 18.6293),
@@ -103,7 +113,7 @@ COEFFICIENTS: dict[str, CoefficientSet] = {
             (3.2866, -2.4647, 0.5074),
             (2.2737, -1.6447, 0.4162),
         )
-    ),
+    ).safe(1.02),
     # Eight of Keller's steps, then two that converge ("deepseekv4" in Emerging-Optimizers).
     "keller_then_exact": CoefficientSet((_KELLER,) * 8 + (_EXACT,) * 2),
     # Converges to U V^T wherever s is not tiny.

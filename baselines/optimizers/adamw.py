@@ -21,7 +21,6 @@ from baselines.optimizers._groups import (
     SearchSpace,
     Share,
     adam_group,
-    check_fields,
     count,
     fused_available,
 )
@@ -49,9 +48,6 @@ class AdamW:
     """Whether gains, biases and scalars decay too."""
 
     search_space: ClassVar[SearchSpace] = {"lr": (2**-10, 2**-5, "log2")}
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def family(self, role: Role) -> Family:
         """Adam trains every role."""

@@ -30,7 +30,6 @@ from baselines.optimizers._groups import (
     Share,
     adam_part,
     adam_step,
-    check_fields,
     muon_group,
     stack_shape,
 )
@@ -41,7 +40,6 @@ from baselines.optimizers._newton_schulz import (
     newton_schulz_flops,
     orthogonalize_,
 )
-from harness.errors import unknown
 from harness.methods.optimizer import ParameterGroup
 from harness.methods.roles import Family, Role
 from harness.registry import register
@@ -111,11 +109,6 @@ class Muon:
     search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if self.scale not in SCALES:
-            raise unknown("scale", self.scale, SCALES, "Muon")
-        if self.coefficients not in COEFFICIENTS:
-            raise unknown("coefficients", self.coefficients, COEFFICIENTS, "Muon")
         self._schedule()
 
     def _schedule(self) -> tuple[tuple[float, float, float], ...]:
@@ -213,7 +206,7 @@ class MuonWithAdam(torch.optim.Optimizer):
                 continue
             lr, decay = group["lr"], 1 - group["lr"] * group["weight_decay"]
             for p in group["params"]:
-                if p.grad is None:
+                if p.grad is None or not p.numel():
                     continue
                 _, rows, columns = stack_shape(p.shape, group["split_fused"])
                 factor = -lr * SCALES[group["scale"]](rows, columns)

@@ -18,7 +18,6 @@ from baselines.optimizers._groups import (
     Positive,
     SearchSpace,
     Share,
-    check_fields,
     count,
     fused_available,
     scaled_group,
@@ -50,7 +49,6 @@ class SGD:
     search_space: ClassVar[SearchSpace] = {"lr": (2**-6, 2**1, "log2")}
 
     def __post_init__(self) -> None:
-        check_fields(self)
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov needs momentum > 0, got momentum 0.0; set nesterov to false")
 

@@ -23,12 +23,10 @@ from baselines.optimizers._groups import (
     SearchSpace,
     Share,
     adam_part,
-    check_fields,
     muon_group,
     stack_shape,
 )
 from baselines.optimizers._newton_schulz import COEFFICIENTS, newton_schulz_flops
-from harness.errors import unknown
 from harness.methods.optimizer import ParameterGroup
 from harness.methods.roles import Family, Role
 from harness.registry import register
@@ -69,11 +67,6 @@ class TorchMuon:
     """Whether gains, biases and scalars decay too."""
 
     search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.scale not in ADJUST:
-            raise unknown("scale", self.scale, ADJUST, "TorchMuon")
 
     @staticmethod
     def available() -> str | None:

@@ -16,8 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.methods.construct import build
 from harness.metrics import spectra
-from harness.registry import build, entries
+from harness.registry import entries
 
 SIZES = [int(n) for n in os.environ.get("RANK_SIZES", "128,256,512,1024,2048").split(",")]
 KINDS = ("gaussian", "decaying", "low_rank")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError, UnknownNameError
+from harness.methods.construct import build
 from harness.metrics import spectra
 from harness.metrics.marchenko_pastur import gaussian_limit
-from harness.registry import build
 
 
 def normals(*shape: int, seed: int = 0) -> Tensor:

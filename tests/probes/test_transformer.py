@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from baselines.parametrizations.mup import MuP
 from baselines.parametrizations.spectral import Spectral
 from baselines.parametrizations.standard import Standard
+from harness.methods.construct import build as method
 from harness.methods.parametrization import Parametrization
 from harness.models.parameters import initialise, parameter_groups, places, scalings
 from harness.models.transformer import Architecture, Transformer, next_token_loss
 from harness.probes import build
-from harness.registry import build as method
 from harness.streams import Streams
 
 WIDTHS = (32, 64, 128, 256)

@@ -14,7 +14,7 @@ from baselines.optimizers import muon as module
 from baselines.optimizers._newton_schulz import COEFFICIENTS, newton_schulz_flops
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
-from harness.errors import HarnessError, PluginError, UnknownNameError
+from harness.errors import HarnessError, PluginError
 from harness.methods.construct import build, canonical
 from harness.methods.optimizer import Optimizer, ParameterGroup
 from harness.methods.parametrization import Scaling
@@ -320,29 +320,28 @@ def test_it_is_registered_and_meets_the_protocol():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"lr": 0.0}, r"lr must be a number > 0, got 0\.0"),
-        ({"lr": float("nan")}, "lr must be a number > 0, got nan"),
-        ({"lr": 0.1, "weight_decay": -1.0}, r"weight_decay must be a number >= 0, got -1\.0"),
-        ({"lr": 0.1, "momentum": 1.0}, r"momentum must be a number >= 0 and < 1, got 1\.0"),
-        ({"lr": 0.1, "adam_lr": -0.1}, r"adam_lr must be a number > 0"),
-        ({"lr": 0.1, "ns_steps": 0}, r"ns_steps must be a number >= 1 and < 100, got 0"),
+        ({"lr": 0.0}, r"'lr'.*greater than 0"),
+        ({"lr": float("nan")}, r"'lr'.*nan"),
+        ({"lr": float("inf")}, r"'lr'.*finite number"),
+        ({"lr": 0.1, "weight_decay": -1.0}, r"'weight_decay'.*greater than or equal to 0"),
+        ({"lr": 0.1, "momentum": 1.0}, r"'momentum'.*less than 1"),
+        ({"lr": 0.1, "adam_lr": -0.1}, r"'adam_lr'.*greater than 0"),
+        ({"lr": 0.1, "ns_steps": 0}, r"'ns_steps'.*greater than or equal to 1"),
         ({"lr": 0.1, "coefficients": "su", "ns_steps": 6}, "'su': this coefficient set has 5 steps, not 6"),
+        ({"lr": 0.1, "scale": "moonlite"}, r"'scale'.*'naive', 'keller', 'spectral' or 'moonlight'"),
+        ({"lr": 0.1, "coefficients": "kelle"}, r"'coefficients'.*'keller'"),
     ],
 )
 def test_values_out_of_range_are_named(fields, message):
-    with pytest.raises(ValueError, match=message):
-        Muon(**fields)
-    if fields["lr"] == fields["lr"]:
-        with pytest.raises(PluginError):
-            build("optimizer", {"name": "muon", **fields})
+    with pytest.raises(PluginError, match=message):
+        build("optimizer", {"name": "muon", **fields})
 
 
-def test_unknown_choices_say_what_was_meant():
-    with pytest.raises(UnknownNameError, match="Did you mean 'moonlight'"):
-        Muon(lr=0.1, scale="moonlite")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="Did you mean 'keller'"):
-        Muon(lr=0.1, coefficients="kelle")  # type: ignore[arg-type]
-    with pytest.raises(PluginError, match=r"key 'scale'.*'naive', 'keller', 'spectral' or 'moonlight'"):
-        build("optimizer", {"name": "muon", "lr": 0.1, "scale": "moonlite"})
-    with pytest.raises(PluginError, match=r"key 'lr'.*greater than 0"):
-        build("optimizer", {"name": "muon", "lr": -0.1})
+def test_an_empty_parameter_is_left_alone_and_divides_nothing():
+    groups = hidden((0, 8), (8, 0), (0, 4, 4), (8, 8))
+    before = values(groups)
+    optimizer = Muon(lr=0.1).build(groups)
+    optimizer.step()
+    after = values(groups)
+    assert [p.shape for p in after] == [p.shape for p in before]
+    assert not torch.equal(after[-1], before[-1]) and after[-1].isfinite().all()

@@ -6,12 +6,13 @@ import copy
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.optimizers.normalized_adam import power_iteration, start_vector
 from harness.errors import PluginError
+from harness.methods.construct import build
 from harness.methods.optimizer import Optimizer, ParameterGroup
 from harness.methods.parametrization import Scaling
-from harness.registry import build
 
 
 def groups(shape=(3, 24, 40), **scaling) -> list[ParameterGroup]:
@@ -102,9 +103,14 @@ def test_state_dict_resumes_bit_for_bit():
         assert torch.equal(a.parameters[0], b.parameters[0])
 
 
-def test_flops_count_adam_and_power_iteration():
+def test_flops_count_adam_and_every_product_of_the_power_iteration():
     method = build("optimizer", {"name": "normalized_adam", "lr": 1.0})
-    assert method.flops_per_step([("hidden", (3, 4, 5)), ("vector", (7,))]) == 60 * (14 + 8) + 7 * 14
+    shape = (3, 4, 5)
+    with FlopCounterMode(display=False) as counter:
+        power_iteration(torch.ones(shape), torch.ones(3, 5), method.power_steps)
+    products = counter.get_total_flops()
+    assert products == 60 * (4 * 2 + 2)
+    assert method.flops_per_step([("hidden", shape), ("vector", (7,))]) == 60 * 14 + products + 7 * 14
 
 
 @pytest.mark.parametrize("lr", [0, -1])

@@ -117,9 +117,9 @@ def test_it_says_why_it_cannot_run(monkeypatch):
 
 
 def test_bad_values_are_named():
-    with pytest.raises(ValueError, match="TorchMuon: lr must be a number > 0"):
-        TorchMuon(lr=-1.0)
-    with pytest.raises(HarnessError, match=r"unknown scale 'naive'\. Valid: keller, moonlight"):
-        TorchMuon(lr=0.1, scale="naive")  # type: ignore[arg-type]
+    with pytest.raises(HarnessError, match=r"'torch_muon', key 'lr'.*greater than 0"):
+        build("optimizer", {"name": "torch_muon", "lr": -1.0})
+    with pytest.raises(HarnessError, match=r"key 'scale'.*'keller'.*'moonlight'"):
+        build("optimizer", {"name": "torch_muon", "lr": 0.1, "scale": "naive"})
     with pytest.raises(HarnessError, match="role hidden and shape"):
         TorchMuon(lr=0.1).build(hidden((5,)))

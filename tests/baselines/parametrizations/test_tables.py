@@ -12,8 +12,8 @@ from baselines.parametrizations.mup import MuP
 from baselines.parametrizations.spectral import Spectral, spectral_std
 from baselines.parametrizations.standard import Standard
 from harness.errors import HarnessError, PluginError
+from harness.methods.construct import build
 from harness.methods.parametrization import ParameterShape, Parametrization
-from harness.registry import build
 
 EVERY = [
     Standard(), MuP(form="table3"), MuP(form="table8"), Spectral(), CompleteP(), CompleteP(alpha=0.5),

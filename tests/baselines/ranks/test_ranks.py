@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.errors import HarnessError, PluginError
+from harness.methods.construct import build
 from harness.methods.rank import Rank
 from harness.metrics.marchenko_pastur import gaussian_limit
 from harness.metrics.spectra import singular_values
-from harness.registry import build, entries
+from harness.registry import entries
 
 CONFIGS: dict[str, dict] = {
     "stable": {"name": "stable_rank"},

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import unknown
 from harness.outcome import Curve, Table
@@ -38,6 +38,8 @@ class Metric:
     cap: str | None = None
     """Metric whose value a diverged trial counts with (the trivial loss, for losses); None: a mean over survivors
     is refused."""
+    better: Literal["lower", "higher"] = "lower"
+    """Which way is good."""
     shown: bool = False
     """Whether result tables show it."""
     compared: bool = False

@@ -233,7 +233,7 @@ class _Expansion:
         """Fresh seeds at the chosen point; if one diverges there, the next finite point down, with new seeds."""
         point, attempt = dict(chosen.point), 0
         while True:
-            first = self.suite.arms[at.arm].first_seed + attempt * RESELECTION_SEEDS
+            first = self.suite.first_seed + self.suite.arms[at.arm].first_seed + attempt * RESELECTION_SEEDS
             begin = len(self.result.items)
             items = [
                 self._add(at, first + s, point, selected=True, at_edge=chosen.at_edge) for s in range(at.seeds)
@@ -294,7 +294,7 @@ class _Expansion:
         while todo:
             waiting = False
             for point in todo:
-                items = [self._add(at, s, point) for s in range(seeds)]
+                items = [self._add(at, self.suite.first_seed + s, point) for s in range(seeds)]
                 value = self._value(items, sweep.metric)
                 waiting |= value is None
                 if value is not None and not math.isnan(value):

@@ -206,6 +206,8 @@ class Suite(Section):
     """Full grid instead of a search."""
     seeds: int = Field(default=3, ge=1)
     """Evaluation seeds: indices 0, 1, ..."""
+    first_seed: int = Field(default=0, ge=0)
+    """First index of its evaluation seeds' range; set by registration, never in a file."""
     timing: dict[str, Any] = {}
     """Short exclusive trials for step times: {repeats: n, base: config patch}."""
     probes: dict[str, dict[str, Any]] = {}

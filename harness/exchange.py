@@ -6,51 +6,63 @@ Executing needs only torch, numpy, pydantic and PyYAML: there, ``python -m harne
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
+from harness.execution.jobs import Folders, Job
+from harness.plugins import Plugin, write_copy
 from harness.records.record import FINISHED, Record
 from harness.records.store import Store, write_atomically
-from harness.trial import Trial
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
 
-FORMAT = 1
+FORMAT = 2
 
 
 def export_round(plans: Sequence[Plan], store: Store, file: Path) -> int:
     """Write the pending trials of these plans; returns how many. Plug-ins travel inside the file."""
     from harness import registry
-    from harness.runner import label_of
+    from harness.runner import job_of, label_of
 
-    tasks: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, tuple[Job, str]] = {}
     for plan in plans:
         for item in plan.pending:
-            entry = tasks.setdefault(
-                item.planned.trial.identity,
-                {
-                    "trial": item.planned.trial.model_dump(mode="json"),
-                    "probes": {},
-                    "label": label_of(item),
-                    "exclusive": item.planned.role == "timing",
-                    "timeout_seconds": plan.suite.timeout_seconds,
-                },
-            )
-            entry["probes"].update(item.planned.probes)
+            identity = item.planned.trial.identity
+            job, label = job_of(item, None, timeout_seconds=plan.suite.timeout_seconds), label_of(item)
+            if identity in chosen:
+                first, label = chosen[identity]
+                both = dict.fromkeys([*first.plugins, *job.plugins])
+                job = first.model_copy(update={"probes": {**first.probes, **job.probes}, "plugins": tuple(both)})
+            chosen[identity] = job, label
+    named = {p.digest for job, _ in chosen.values() for p in job.plugins}
     content = {
         "format": FORMAT,
-        "plugins": {p.name: p.read_text(encoding="utf-8") for p in registry.plugin_paths()},
-        "tasks": list(tasks.values()),
+        "plugins": {p.digest: _packed(p) for p in registry.loaded_plugins() if p.digest in named},
+        "jobs": [{"job": job.model_dump(mode="json"), "label": label} for job, label in chosen.values()],
     }
     write_atomically(file, json.dumps(content, allow_nan=False).encode())
-    return len(tasks)
+    return len(chosen)
+
+
+def _packed(plugin: Plugin) -> dict[str, Any]:
+    files = {name: base64.b64encode(data).decode() for name, data in plugin.files.items()}
+    return {"name": plugin.name, "files": files}
+
+
+def _unpacked(packed: Mapping[str, Any]) -> Plugin:
+    files = {name: base64.b64decode(text, validate=True) for name, text in packed["files"].items()}
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"a plug-in's file {name!r} lies outside of its folder")
+    return Plugin(path=Path(packed["name"]), files=files)
 
 
 def read_round(file: Path) -> dict[str, Any]:
@@ -59,8 +71,12 @@ def read_round(file: Path) -> dict[str, Any]:
         content = json.loads(Path(file).read_bytes())
         if content["format"] != FORMAT:
             raise HarnessError(f"{file}: round format {content['format']}, this version reads {FORMAT}")
-        for entry in content["tasks"]:
-            entry["trial"] = Trial.model_validate(entry["trial"])
+        for entry in content["jobs"]:
+            entry["job"] = Job.model_validate(entry["job"])
+        for digest, packed in content["plugins"].items():
+            content["plugins"][digest] = plugin = _unpacked(packed)
+            if plugin.digest != digest:
+                raise HarnessError(f"{file}: plug-in {plugin.name} is not what it was when exported; export again")
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -69,48 +85,31 @@ def read_round(file: Path) -> dict[str, Any]:
 
 
 def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] = print) -> int:
-    """Execute a round's trials in this process, one after another; returns how many failed.
+    """Execute a round's trials one after another; returns how many failed.
 
     A trial whose record lies in ``out`` already is not run again.
     """
-    from harness.execution.execute import Task
-    from harness.execution.executors.inline import InlineExecutor
+    from harness.execution.executors import executor
 
     content = read_round(file)
     store = Store(out)
     store.prepare()
-    plugins = []
-    for name, source in content["plugins"].items():
-        path = store.runs / "plugins" / Path(name).name
-        write_atomically(path, source.encode())
-        plugins.append(str(path))
+    folders = Folders(data=data, work=store.work, plugins=store.runs / "plugins")
+    for plugin in content["plugins"].values():
+        write_copy(plugin, store.runs / "plugins")
     done = {r.identity for records in store.load().by_identity.values() for r in records if r.status in FINISHED}
-    todo = [e for e in content["tasks"] if e["trial"].identity not in done]
-    labels = {e["trial"].identity: e["label"] for e in todo}
-    tasks = []
-    for entry in todo:
-        compute = entry["trial"].config.get("compute", {})
-        tasks.append(
-            Task(
-                trial=entry["trial"],
-                probes=entry["probes"],
-                plugins=plugins,
-                data_folder=str(data),
-                work_folder=str(store.work),
-                timeout_seconds=entry["timeout_seconds"],
-                exclusive=entry["exclusive"],
-                threads=int(compute.get("threads", 1)),
-                device=str(compute.get("device", "cpu")),
-            )
-        )
+    todo = [e for e in content["jobs"] if e["job"].trial.identity not in done]
+    labels = {e["job"].trial.identity: e["label"] for e in todo}
     failed = 0
-    for number, (task, record) in enumerate(InlineExecutor().run(tasks, lambda *_: None), 1):
-        store.write(record, task.staging)
+    machine = executor("inline")
+    for number, (job, record) in enumerate(machine.run([e["job"] for e in todo], folders, lambda *_: None), 1):
+        store.write(record, folders.staging(job))
         failed += record.status not in FINISHED
         echo(
-            f"{number}/{len(tasks)} {record.status} {record.seconds.get('total', 0):.1f} s "
+            f"{number}/{len(todo)} {record.status} {record.seconds.get('total', 0):.1f} s "
             f"{labels[record.identity]}{'  ' + record.reason[-300:] if record.reason else ''}"
         )
+    machine.close()
     return failed
 
 

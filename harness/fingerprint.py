@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import registry
+import harness.workloads
+from harness import registry, sources
+from harness.plugins import Plugin
 from harness.trial import Trial
 from harness.workload import method_sections, workload_module
 
 FIRST_PARTY = ("harness", "baselines")
+WORKLOADS = "harness.workloads."
 EXEMPT = {
     "harness.errors": "what is said of a mistake",
     "harness.files": "how bytes reach a disk, not which",
@@ -34,10 +36,12 @@ DECLARED = "METRICS"
 
 
 def source_digest(source: str) -> str:
-    """Digest of a module's syntax tree without docstrings; comments and layout are not in the tree.
+    """Digest of a module's syntax tree without docstrings; comments and layout are not in the tree."""
+    return _tree_digest(ast.parse(source))
 
-    Own serialisation, since ``ast.dump`` differs between Python versions.
-    """
+
+def _tree_digest(tree: ast.AST) -> str:
+    # Own serialisation, since ast.dump differs between Python versions.
 
     def serial(node: Any) -> Any:
         if isinstance(node, ast.AST):
@@ -54,7 +58,7 @@ def source_digest(source: str) -> str:
             return [serial(n) for n in node]
         return repr(node)
 
-    text = json.dumps(serial(ast.parse(source)), separators=(",", ":"))
+    text = json.dumps(serial(tree), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -81,9 +85,8 @@ def _exempt(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in EXEMPT)
 
 
-def _package_folder(top: str) -> Path | None:
-    spec = importlib.util.find_spec(top)
-    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+def _package_folder(top: str) -> Path:
+    return sources.shipped(top)
 
 
 def _module_file(module: str, roots: Mapping[str, Path]) -> Path | None:
@@ -91,10 +94,12 @@ def _module_file(module: str, roots: Mapping[str, Path]) -> Path | None:
         return roots[module]
     top = module.split(".")[0]
     if top in FIRST_PARTY:
-        folder = _package_folder(top)
-        if folder is None:
-            return None
-        base = folder.joinpath(*module.split(".")[1:])
+        base = _package_folder(top).joinpath(*module.split(".")[1:])
+        if module.startswith(WORKLOADS):
+            # Perhaps one that a plug-in or an installed package adds.
+            name = module.removeprefix(WORKLOADS)
+            added = [Path(p, name) for p in harness.workloads.__path__[1:]]
+            base = next((b for b in [base, *added] if b.with_suffix(".py").is_file()), base)
     else:
         # A helper beside a plug-in.
         for file in roots.values():
@@ -112,20 +117,9 @@ def _module_file(module: str, roots: Mapping[str, Path]) -> Path | None:
 @cache
 def _scan(file: Path, modified_ns: int, module: str) -> tuple[str, frozenset[str]]:
     """(source digest, absolute names of the modules, or of things in modules, that it imports)."""
-    source = file.read_text(encoding="utf-8")
-    names: set[str] = set()
+    tree = ast.parse(sources.read(file))
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(a.name for a in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                up = package.split(".")
-                up = up[: len(up) - node.level + 1]
-                base = ".".join([*up, base] if base else up)
-            names.update(f"{base}.{a.name}" for a in node.names)
-    return source_digest(source), frozenset(names)
+    return _tree_digest(tree), frozenset(sources.imported_names(tree, package))
 
 
 def import_closure(modules: Iterable[str], files: Mapping[str, Path] | None = None) -> dict[str, Path]:
@@ -190,6 +184,36 @@ def _trial_fingerprint(workload: str, methods: tuple[tuple[str, str], ...]) -> M
     for kind, name in methods:
         entry = registry.find(kind, name)
         names.append(entry.module)
-        if entry.origin.startswith("plug-in") and entry.path:
-            files[entry.module] = entry.path
+        if entry.plugin:
+            files[entry.module] = entry.plugin.path
     return fingerprint(names, files)
+
+
+def trial_plugins(trial: Trial, probes: Mapping[str, Mapping[str, Any]]) -> list[Plugin]:
+    """The loaded plug-ins that this trial names a method or workload of; also in its probes' settings."""
+    module = workload_module(trial.workload)
+    config = module.Config.model_validate(trial.config)
+    named = {(kind, value["name"]) for _, kind, value in method_sections(module, config)}
+    words = set(_words(probes))
+    file = Path(str(module.__file__))
+
+    def is_named(plugin: Plugin) -> bool:
+        mine = [e for e in registry.entries() if e.plugin is plugin]
+        return (
+            any((e.kind, e.name) in named or (e.kind == "rank" and e.name in words) for e in mine)
+            or file in plugin.paths
+        )
+
+    return [p for p in registry.loaded_plugins() if is_named(p)]
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Every text in nested settings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _words(inner)
+    elif isinstance(value, Iterable):
+        for inner in value:
+            yield from _words(inner)

@@ -8,21 +8,19 @@ file is loaded by path (``--plugin my.py``). Listing never imports a method.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 from pydantic import ConfigDict
 
+from harness import plugins, sources
 from harness.errors import PluginError, UnknownNameError, unknown
+from harness.plugins import Plugin
 
 KINDS: dict[str, str] = {
     file.stem: f"{file.stem}s" for file in sorted((Path(__file__).parent / "contracts").glob("[!_]*.py"))
@@ -44,10 +42,14 @@ class Entry:
     """Human words: baseline, package, or the plug-in's path."""
     path: Path | None = None
     """Source file where known."""
+    plugin: Plugin | None = None
+    """The plug-in that brings it, if one does."""
 
 
-_registered: dict[tuple[str, str], type] = {}
+_registered: dict[tuple[str, str, str], type] = {}
+"""(kind, name, module) -> class: a name means the class of the module that its entry gives, and no other."""
 _plugins: dict[tuple[str, str], Entry] = {}
+_loaded: dict[Path, Plugin] = {}
 _broken: dict[str, str] = {}
 
 
@@ -66,21 +68,33 @@ def register(kind: str, name: str | None = None) -> Callable[[T], T]:
                 f"{cls.__module__}.{cls.__name__}: a method is a frozen keyword-only dataclass; "
                 "decorate it with @dataclass(frozen=True, kw_only=True) below @register"
             )
-        chosen = name or cls.__module__.rsplit(".", 1)[-1]
+        chosen = name or _stem(cls.__module__)
+        before = _registered.get((kind, chosen, cls.__module__))
+        if before is not None:
+            raise PluginError(
+                f"{cls.__module__}: {before.__name__} and {cls.__name__} are both {kind} {chosen!r}; "
+                f'give one another name: @register("{kind}", name="...")'
+            )
         cls.__pydantic_config__ = ConfigDict(  # type: ignore[attr-defined]
             extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
         )
         cls.kind, cls.name = kind, chosen  # type: ignore[attr-defined]
-        _registered[kind, chosen] = cls
+        _registered[kind, chosen, cls.__module__] = cls
         return cls
 
     return wrap
 
 
+def _stem(module: str) -> str:
+    """The name of a module's file."""
+    plugin = next((p for p in _loaded.values() if p.module == module), None)
+    return plugin.path.stem if plugin else module.rpartition(".")[2]
+
+
 @cache
 def _baselines() -> dict[tuple[str, str], Entry]:
     found = {}
-    root = Path(str(resources.files("baselines")))
+    root = sources.shipped("baselines")
     for kind, folder in KINDS.items():
         for file in sorted((root / folder).glob("*.py")):
             if not file.stem.startswith("_"):
@@ -113,45 +127,73 @@ def broken_plugins() -> dict[str, str]:
 
 
 def load_plugin(path: Path) -> list[Entry]:
-    """Import a user's file (its folder importable meanwhile) and return what it registers.
+    """Import a user's file and return what it registers.
 
-    Raises PluginError naming the file and line if it does not import or registers nothing.
+    Raises PluginError naming the file and line if it does not import or registers nothing, and if one of its
+    names is taken.
     """
     path = Path(path).resolve()
-    if not path.is_file():
-        raise PluginError(f"--plugin {path}: no such file")
-    known = [e for e in _plugins.values() if e.path == path]
-    if known:
-        return known
-    before = dict(_registered)
+    if path in _loaded:
+        return [e for e in _plugins.values() if e.path == path]
+    return adopt(plugins.read(path))
+
+
+def adopt(plugin: Plugin) -> list[Entry]:
+    """Import a plug-in that was read and return what it registers; raises PluginError as load_plugin does."""
+    path = plugin.path
+    twin = next((p for p in _loaded.values() if p.name == plugin.name), None)
+    if twin is not None:
+        raise PluginError(f"{path}: another plug-in of this file name is loaded, {twin.path}; rename one of them")
+    _loaded[path] = plugin
     try:
-        module = _import_path(path)
+        _loaded[path] = _with_workloads(plugin)
+        return _entries_of(_loaded[path])
+    except BaseException:
+        del _loaded[path]
+        plugins.forget(plugin)
+        for key in [k for k in _registered if k[2] == plugin.module]:
+            del _registered[key]
+        raise
+
+
+def _with_workloads(plugin: Plugin) -> Plugin:
+    """Import it; with the workloads in folders of its own that it added to ``harness.workloads``."""
+    import harness.workloads
+
+    before = list(harness.workloads.__path__)
+    try:
+        plugins.execute(plugin)
     except SyntaxError as error:
-        raise PluginError(f"{error.filename or path}:{error.lineno}: syntax error: {error.msg}") from None
+        raise PluginError(f"{error.filename or plugin.path}:{error.lineno}: syntax error: {error.msg}") from None
     except PluginError:
         raise
     except Exception as error:
-        line = _line_in(error, path)
-        raise PluginError(f"{path}:{line}: {type(error).__name__}: {error}") from error
+        line = _line_in(error, plugin.path)
+        raise PluginError(f"{plugin.path}:{line}: {type(error).__name__}: {error}") from error
+    for folder in harness.workloads.__path__:
+        if folder not in before and Path(folder).is_relative_to(plugin.path.parent):
+            plugin = plugin.with_folder(Path(folder))
+    return plugin
+
+
+def _entries_of(plugin: Plugin) -> list[Entry]:
     found = []
-    for (kind, name), cls in list(_registered.items()):
-        if cls.__module__ != module.__name__ or before.get((kind, name)) is cls:
+    for kind, name, module in list(_registered):
+        if module != plugin.module:
             continue
-        if (kind, name) in _baselines():
-            del _registered[kind, name]
-            if (kind, name) in before:
-                _registered[kind, name] = before[kind, name]
+        taken = _baselines().get((kind, name)) or _plugins.get((kind, name))
+        if taken is not None:
+            what = f"already a {taken.origin}" if taken.plugin is None else f"offered by {taken.origin}, too"
             raise PluginError(
-                f"{path}: {kind} {name!r} is already a {_baselines()[kind, name].origin}; rename the file "
+                f"{plugin.path}: {kind} {name!r} is {what}; rename the file "
                 'or register under another name: @register("' + kind + '", name="...")'
             )
-        entry = Entry(kind, name, module.__name__, f"plug-in {path}", path)
-        _plugins[kind, name] = entry
-        found.append(entry)
+        found.append(Entry(kind, name, module, f"plug-in {plugin.path}", plugin.path, plugin))
     if not found:
         raise PluginError(
-            f"{path}: registers no method; decorate a dataclass with @register(kind), kinds {sorted(KINDS)}"
+            f"{plugin.path}: registers no method; decorate a dataclass with @register(kind), kinds {sorted(KINDS)}"
         )
+    _plugins.update({(e.kind, e.name): e for e in found})
     return found
 
 
@@ -164,33 +206,9 @@ def load_plugins(paths: Iterable[Path]) -> None:
             _broken[str(path)] = str(error)
 
 
-def plugin_paths() -> list[Path]:
-    """Files of the plug-ins loaded so far."""
-    return sorted({e.path for e in _plugins.values() if e.path})
-
-
-def _import_path(path: Path) -> ModuleType:
-    name = f"harness_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
-    # Helper modules beside the plug-in resolve as they would if it were run as a script.
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    finally:
-        sys.path.remove(str(path.parent))
-    for (kind, key), cls in list(_registered.items()):
-        if cls.__module__ == name and key == name:
-            del _registered[kind, key]
-            cls.name = path.stem  # type: ignore[attr-defined]
-            _registered[kind, path.stem] = cls
-    return module
+def loaded_plugins() -> list[Plugin]:
+    """The plug-ins that this process has imported, by name."""
+    return sorted(_loaded.values(), key=lambda p: p.name)
 
 
 def _line_in(error: BaseException, path: Path) -> int:
@@ -219,14 +237,17 @@ def find(kind: str, name: str, where: str = "") -> Entry:
 def method_class(kind: str, name: str, where: str = "") -> type:
     """The registered class; imports its module on first use."""
     entry = find(kind, name, where)
-    if (kind, name) not in _registered:
+    key = kind, name, entry.module
+    if key not in _registered:
+        if entry.origin == "baseline":
+            sources.own_package("baselines")
         try:
             importlib.import_module(entry.module)
         except SyntaxError as error:
             raise PluginError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}") from None
-    if (kind, name) not in _registered:
+    if key not in _registered:
         raise PluginError(f"{entry.path or entry.module}: registers no {kind} named {name!r}")
-    return _registered[kind, name]
+    return _registered[key]
 
 
 def unavailable(kind: str, name: str) -> str | None:

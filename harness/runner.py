@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import registry
-from harness.execution.execute import Task
+from harness import plugins
+from harness.execution import jobs
 from harness.execution.executors import Executor
+from harness.execution.jobs import Folders, Job
+from harness.fingerprint import trial_plugins
 from harness.planning.plan import Plan, estimate_seconds, make_plan
 from harness.planning.states import Item
 from harness.planning.suite import Suite
@@ -113,19 +115,23 @@ def run(
         attempted |= set(todo)
         estimates = estimate_seconds(items, shelf)
         watcher.round(number, items, sum(p.more for p in plans), sum(estimates))
-        tasks = [
-            _task(item, store, timeout or _timeout(suites, item), seconds, checkpoint_seconds)
+        folders = folders_of(store)
+        batch = [
+            job_of(
+                item, folders, timeout_seconds=timeout or _timeout(suites, item), expected_seconds=seconds,
+                checkpoint_seconds=checkpoint_seconds,
+            )
             for item, seconds in zip(items, estimates, strict=True)
         ]
         by_identity = {i.planned.trial.identity: i for i in items}
 
-        def on_event(task: Task, kind: str, share: float, _items: dict[str, Item] = by_identity) -> None:
-            watcher.event(kind, label_of(_items[task.trial.identity]), share)
+        def on_event(job: Job, kind: str, share: float, _items: dict[str, Item] = by_identity) -> None:
+            watcher.event(kind, label_of(_items[job.trial.identity]), share)
 
         try:
-            for task, record in executor.run(tasks, on_event):
-                item = by_identity[task.trial.identity]
-                store.write(record, task.staging)
+            for job, record in executor.run(batch, folders, on_event):
+                item = by_identity[job.trial.identity]
+                store.write(record, folders.staging(job))
                 if record.status in FINISHED:
                     shutil.rmtree(store.work / record.identity, ignore_errors=True)
                 shelf.add(record)
@@ -134,7 +140,7 @@ def run(
                 if record.status not in FINISHED:
                     summary.failed.append((label_of(item), record))
                 if after_store:
-                    for shared in sharers[task.trial.identity].values():
+                    for shared in sharers[job.trial.identity].values():
                         after_store(Row(shared.planned, record))
         except (KeyboardInterrupt, SystemExit):
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
@@ -151,19 +157,25 @@ def _timeout(suites: Sequence[Suite], item: Item) -> float:
     return next(s.timeout_seconds for s in suites if s.name == item.planned.suite)
 
 
-def _task(item: Item, store: Store, timeout: float, seconds: float, checkpoint_seconds: float) -> Task:
-    compute = item.planned.trial.config.get("compute", {})
-    return Task(
-        trial=item.planned.trial,
-        probes={k: dict(v) for k, v in item.planned.probes.items()},
-        plugins=[str(p) for p in registry.plugin_paths()],
-        data_folder=str(store.data),
-        work_folder=str(store.work),
-        records_folder=str(store.records),
-        timeout_seconds=timeout,
-        checkpoint_seconds=checkpoint_seconds,
-        expected_seconds=seconds,
-        exclusive=item.planned.role == "timing",
-        threads=int(compute.get("threads", 1)),
-        device=str(compute.get("device", "cpu")),
+def folders_of(store: Store) -> Folders:
+    """Where jobs find and leave things in this store."""
+    return Folders(
+        data=store.data, work=store.work, plugins=store.runs / "plugins", records=store.records,
+        artifacts=store.artifacts,
+    )
+
+
+def job_of(item: Item, folders: Folders | None, **settings: Any) -> Job:
+    """The planned trial as a job. Copies of the plug-ins that it names are left in the folders, if given."""
+    planned = item.planned
+    named = trial_plugins(planned.trial, planned.probes)
+    if folders is not None and folders.plugins is not None:
+        for plugin in named:
+            plugins.write_copy(plugin, folders.plugins)
+    return jobs.job_of(
+        planned.trial,
+        tuple(jobs.Plugin(name=p.name, digest=p.digest) for p in named),
+        probes={k: dict(v) for k, v in planned.probes.items()},
+        exclusive=planned.role == "timing",
+        **settings,
     )

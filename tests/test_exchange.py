@@ -89,8 +89,8 @@ def test_pandas_is_not_importable_there(bare):
 
 @pytest.mark.parametrize(("content", "message"), [
     ("nonsense", "not a round written by"),
-    ('{"format": 99, "tasks": []}', "round format 99, this version reads 1"),
-    ('{"format": 1, "plugins": {}}', "not a round written by"),
+    ('{"format": 99, "jobs": []}', "round format 99, this version reads 2"),
+    ('{"format": 2, "plugins": {}}', "not a round written by"),
 ])  # fmt: skip
 def test_a_file_that_is_no_round_is_named(tmp_path, content, message):
     path = tmp_path / "round.json"

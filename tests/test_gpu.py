@@ -15,8 +15,8 @@ import torch
 from harness import data
 from harness.determinism import make_deterministic
 from harness.environment import environment, numerics_class
-from harness.execution.execute import Task
 from harness.execution.executors.local import LocalExecutor
+from harness.execution.jobs import Folders, job_of
 from harness.methods.construct import build
 from harness.methods.optimizer import ParameterGroup
 from harness.methods.roles import Role
@@ -177,11 +177,10 @@ def test_a_worker_on_a_gpu_slot_leaves_a_record_that_names_the_gpu(tmp_path: Pat
     config["data"] = {"path": str(corpus)}
     built = data.load(config["data"], tmp_path / "data", None)
     trial = Trial(workload="language_model", config=config, seed=0, data=built.digest)
-    folders = {"data_folder": str(tmp_path / "data"), "work_folder": str(tmp_path / "work")}
-    task = Task(trial=trial, device=DEVICE, **folders)
+    folders = Folders(data=tmp_path / "data", work=tmp_path / "work")
     records: list[Record] = []
     with LocalExecutor() as executor:
-        for _, record in executor.run([task], lambda *_: None):
+        for _, record in executor.run([job_of(trial)], folders, lambda *_: None):
             records.append(record)
     assert [r.status for r in records] == ["completed"], records[0].reason
     assert records[0].environment["gpu"]["name"] == torch.cuda.get_device_name(0)

@@ -1,6 +1,6 @@
 import pytest
 
-from harness import registry
+from harness import plugins, registry
 from harness.errors import PluginError, UnknownNameError
 from harness.methods.construct import build, canonical
 
@@ -21,12 +21,12 @@ class Mine:
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """Forgets what a test registers; what others registered before stays."""
-    monkeypatch.setattr(registry, "_plugins", {})
-    monkeypatch.setattr(registry, "_broken", {})
-    before = set(registry._registered)
+    for name in ("_plugins", "_loaded", "_broken"):
+        monkeypatch.setattr(registry, name, {})
     yield
-    for key, cls in list(registry._registered.items()):
-        if key not in before and cls.__module__.startswith("harness_plugin_"):
+    for plugin in registry.loaded_plugins():
+        plugins.forget(plugin)
+        for key in [k for k in registry._registered if k[2] == plugin.module]:
             del registry._registered[key]
 
 

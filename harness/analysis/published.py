@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy import optimize, stats
 
+from harness import sources
 from harness.errors import ClaimError, unknown
 
 TOLERANCE = math.log(1.15)
@@ -102,7 +102,7 @@ def equivalent_tokens(tokens: ArrayLike, baseline: ArrayLike, arm: ArrayLike) ->
 
 def folder() -> Path:
     """Where the published tables ship."""
-    return Path(str(resources.files("suites"))) / "published"
+    return sources.shipped("suites") / "published"
 
 
 def read(name: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from harness.planning.states import Item
 from harness.planning.suite import Suite, parse_only
 from harness.records.record import FINISHED, Record
 from harness.records.store import Row, Store, code_of, load_rows
+
+if TYPE_CHECKING:
+    from harness.execution.executors import Executor
 
 
 def human_seconds(seconds: float) -> str:
@@ -223,14 +226,15 @@ class _Lines(runner.Watcher):
             typer.secho(f"{record.status}: {label}: {record.reason.strip()[-400:]}", fg="red", err=True)
 
 
-def make_executor(name: str, workers: int | None, trials_per_gpu: int = 1) -> tuple[Any, int]:
-    """(executor, number of workers) by name."""
+def make_executor(name: str, workers: int | None, trials_per_gpu: int = 1) -> Executor:
+    """The executor of this name, with the options that were given."""
     from harness.execution.executors import executor
 
-    if name == "local":
-        local: Any = executor(name, workers=workers, trials_per_gpu=trials_per_gpu)
-        return local, local.workers
-    return executor(name), 1
+    options = {
+        **({} if workers is None else {"workers": workers}),
+        **({} if trials_per_gpu == 1 else {"trials_per_gpu": trials_per_gpu}),
+    }
+    return executor(name, **options)
 
 
 def run_command(
@@ -247,14 +251,14 @@ def run_command(
     """Run, show progress, say what happened; the exit code."""
     store = Store(results)
     kept = parse_only(only, suites[0]) if only else None
-    machine, count = make_executor(executor, workers, trials_per_gpu)
+    machine = make_executor(executor, workers, trials_per_gpu)
     console = Console(stderr=True)
     mirror = None
     if track:
         from harness.records.tracking import Follower
 
         mirror = Follower(results)
-    bar = _Progress(console, count) if console.is_terminal and not quiet else None
+    bar = _Progress(console, machine.capacity) if console.is_terminal and not quiet else None
     try:
         with bar.bar if bar else contextlib.nullcontext():
             summary = runner.run(

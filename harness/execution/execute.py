@@ -1,4 +1,4 @@
-"""Running one trial in this process: from a Task to a Record, whatever happens on the way.
+"""Running one trial in this process: from a Job to a Record, whatever happens on the way.
 
 Under the trial's work folder: ``lock``-ed checkpoints, and ``result.json`` once it is done, so that a result
 whose runner was killed before it could store it is not computed twice. Needs torch, numpy, pydantic, PyYAML.
@@ -12,22 +12,22 @@ import hashlib
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness import registry
+from harness import plugins, registry
 from harness.determinism import make_deterministic
 from harness.environment import environment, missing_device, numerics_class
 from harness.errors import HarnessError
+from harness.execution.jobs import Folders, Job
 from harness.fingerprint import trial_fingerprint
 from harness.records.record import FINISHED, Artifact, Record, Status
-from harness.trial import Trial, digest
+from harness.trial import digest
 from harness.workload import Context, Outcome, method_sections, workload_module
 
 REASON_CHARACTERS = 4000
@@ -43,53 +43,12 @@ class TrialBusyError(Exception):
     """Another process is running this trial now."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A trial to execute, and where. Picklable; paths are text."""
-
-    trial: Trial
-    data_folder: str
-    """Where built data sets lie."""
-    work_folder: str
-    """Scratch of all trials: ``<work_folder>/<identity>/`` survives a kill."""
-    artifact_folder: str = ""
-    """Where the trial's files are staged for the store; empty: ``artifacts`` in its scratch folder."""
-    records_folder: str = ""
-    """The store's records: a good record that appeared there meanwhile is returned. Empty: not looked at."""
-    probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Probe name -> settings."""
-    plugins: tuple[str, ...] | list[str] = ()
-    """Files of the user's methods."""
-    needs: Mapping[str, str] = field(default_factory=dict)
-    """Name -> artifact folder of a needed trial."""
-    checkpoint_seconds: float = 30.0
-    """Least time between checkpoints, in seconds."""
-    timeout_seconds: float | None = None
-    """Longest time the trial may run, in seconds; kept by the local executor."""
-    expected_seconds: float = 0.0
-    """Estimated duration: the longest start first."""
-    exclusive: bool = False
-    """Timing trial: nothing else runs meanwhile."""
-    threads: int = 1
-    """CPU threads of the trial."""
-    device: str = "cpu"
-    """Device kind: cpu or cuda."""
-
-    @property
-    def scratch(self) -> Path:
-        """The trial's own work folder."""
-        return Path(self.work_folder) / self.trial.identity
-
-    @property
-    def staging(self) -> Path:
-        """The trial's artifact folder."""
-        return Path(self.artifact_folder) if self.artifact_folder else self.scratch / "artifacts"
-
-
 # --- execution ---------------------------------------------------------------------------------------------
 
 
-def execute(task: Task, on_progress: Callable[[float], None] | None = None, *, wait: bool = True) -> Record:
+def execute(
+    job: Job, folders: Folders, on_progress: Callable[[float], None] | None = None, *, wait: bool = True
+) -> Record:
     """Run one trial here and return its record; exceptions of the trial become its status and reason.
 
     Raises TrialBusyError if another process holds the trial and ``wait`` is false. KeyboardInterrupt passes.
@@ -98,91 +57,92 @@ def execute(task: Task, on_progress: Callable[[float], None] | None = None, *, w
     """
     started, began = _now(), time.monotonic()
     try:
-        for plugin in task.plugins:
-            registry.load_plugin(Path(plugin))
-        prints = trial_fingerprint(task.trial)
-        if missing := missing_device(task.device):
-            return failed(task, "skipped", missing, time.monotonic() - began, started)
-        numerics = numerics_class(task.device, task.threads)
+        _load_plugins(job, folders)
+        prints = trial_fingerprint(job.trial)
+        if missing := missing_device(job.device):
+            return failed(job, "skipped", missing, time.monotonic() - began, started)
+        numerics = numerics_class(job.device, job.threads)
     except Exception as error:
-        return failed(task, "crashed", _explain(error), time.monotonic() - began, started)
-    with trial_lock(task, wait):
-        found = _already(task, prints, numerics)
+        return failed(job, "crashed", _explain(error), time.monotonic() - began, started)
+    with trial_lock(job, folders, wait):
+        found = _already(job, folders, prints, numerics)
         if found is not None:
             return found
         try:
-            fields = _run(task, digest([prints, numerics]), on_progress or (lambda share: None))
-            record = _record(task, started, began, prints, numerics, fields)
+            fields = _run(job, folders, digest([prints, numerics]), on_progress or (lambda share: None))
+            record = _record(job, started, began, prints, numerics, fields)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             status, reason = _status_of(error), _explain(error)
             # The traceback's frames hold the trial's tensors: let go of them before the next trial.
             error.__traceback__ = None
-            _free_memory(task.device)
+            _free_memory(job.device)
             fields = {"status": status, "reason": reason}
-            record = _record(task, started, began, prints, numerics, fields)
-        _leave(task, record)
+            record = _record(job, started, began, prints, numerics, fields)
+        _leave(job, folders, record)
         return record
 
 
-def failed(task: Task, status: Status, reason: str, seconds: float, started: str = "") -> Record:
+def failed(job: Job, status: Status, reason: str, seconds: float, started: str = "") -> Record:
     """A record for a trial that could not report itself: its worker died, hung, or never came to run it."""
     try:
-        prints = trial_fingerprint(task.trial)
+        prints = trial_fingerprint(job.trial)
     except Exception:
         prints = {}
     try:
-        numerics = numerics_class(task.device, task.threads)
-        about = _environment(task)
+        numerics = numerics_class(job.device, job.threads)
+        about = _environment(job)
     except Exception:
         numerics, about = "", {}
     return Record(
-        trial=task.trial, status=status, reason=reason[-REASON_CHARACTERS:], seconds={"total": seconds},
+        trial=job.trial, status=status, reason=reason[-REASON_CHARACTERS:], seconds={"total": seconds},
         fingerprint=prints, numerics_class=numerics, environment=about, started=started or _now(),
     )
 
 
 @contextmanager
-def trial_lock(task: Task, wait: bool = True) -> Iterator[None]:
+def trial_lock(job: Job, folders: Folders, wait: bool = True) -> Iterator[None]:
     """Hold the trial for this process; the kernel lets go of it when the process ends, however it ends.
 
     Raises TrialBusyError if it is held elsewhere and ``wait`` is false.
     """
-    folder = Path(task.work_folder) / "locks"
+    folder = folders.work / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / task.trial.identity).open("w") as handle:
+    with (folder / job.trial.identity).open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise TrialBusyError(f"trial {task.trial.identity} is being run by another process") from None
+            raise TrialBusyError(f"trial {job.trial.identity} is being run by another process") from None
         yield
 
 
-def _run(task: Task, token: str, on_progress: Callable[[float], None]) -> dict[str, Any]:
+def _run(
+    job: Job, folders: Folders, token: str, on_progress: Callable[[float], None]
+) -> dict[str, Any]:
     """The workload's outcome as fields of a record."""
-    module = workload_module(task.trial.workload)
-    config = module.Config.model_validate(task.trial.config)
+    module = workload_module(job.trial.workload)
+    config = module.Config.model_validate(job.trial.config)
     for section, kind, value in method_sections(module, config):
         reason = registry.unavailable(kind, value["name"])
         if reason:
             return {"status": "skipped", "reason": f"{section} {value['name']!r}: {reason}"}
-    make_deterministic(task.device, task.threads)
-    shutil.rmtree(task.staging, ignore_errors=True)
-    task.staging.mkdir(parents=True)
-    task.scratch.mkdir(parents=True, exist_ok=True)
-    (task.scratch / RESULT).unlink(missing_ok=True)
+    make_deterministic(job.device, job.threads)
+    scratch, staging = folders.scratch(job), folders.staging(job)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    (scratch / RESULT).unlink(missing_ok=True)
     outcome: Outcome = module.run(
-        task.trial,
+        job.trial,
         config,
         Context(
-            data_folder=Path(task.data_folder),
-            work_folder=task.scratch,
-            artifact_folder=task.staging,
-            probes=task.probes,
-            needs={name: Path(folder) for name, folder in task.needs.items()},
+            data_folder=folders.data,
+            work_folder=scratch,
+            artifact_folder=staging,
+            probes=job.probes,
+            needs=folders.needed(job),
             checkpoint_token=token,
-            checkpoint_seconds=task.checkpoint_seconds,
+            checkpoint_seconds=job.checkpoint_seconds,
             on_progress=on_progress,
         ),
     )
@@ -193,28 +153,35 @@ def _run(task: Task, token: str, on_progress: Callable[[float], None]) -> dict[s
         "metrics": outcome.metrics,
         "curves": outcome.curves,
         "probes": {
-            name: table.model_copy(update={"about": {**table.about, "asked": dict(task.probes.get(name, {}))}})
+            name: table.model_copy(update={"about": {**table.about, "asked": dict(job.probes.get(name, {}))}})
             for name, table in outcome.probes.items()
         },
         "seconds": outcome.seconds,
         "resumed": outcome.resumed,
-        "artifacts": _artifacts(task.staging),
+        "artifacts": _artifacts(staging),
     }
 
 
+def _load_plugins(job: Job, folders: Folders) -> None:
+    for plugin in job.plugins:
+        if (plugin.name, plugin.digest) not in {(p.name, p.digest) for p in registry.loaded_plugins()}:
+            assert folders.plugins is not None
+            registry.adopt(plugins.read_copy(folders.plugins, plugin.name, plugin.digest))
+
+
 def _record(
-    task: Task, started: str, began: float, prints: dict[str, str], numerics: str, fields: dict[str, Any]
+    job: Job, started: str, began: float, prints: dict[str, str], numerics: str, fields: dict[str, Any]
 ) -> Record:
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
-        trial=task.trial, started=started, seconds=seconds, fingerprint=prints, numerics_class=numerics,
-        environment=_environment(task), **fields,
+        trial=job.trial, started=started, seconds=seconds, fingerprint=prints, numerics_class=numerics,
+        environment=_environment(job), **fields,
     )
 
 
-def _environment(task: Task) -> dict[str, Any]:
-    about = environment(task.device, task.threads)
-    return {**about, "machine": "exclusive" if task.exclusive else "shared"}
+def _environment(job: Job) -> dict[str, Any]:
+    about = environment(job.device, job.threads)
+    return {**about, "machine": "exclusive" if job.exclusive else "shared"}
 
 
 def _artifacts(folder: Path) -> dict[str, Artifact]:
@@ -234,25 +201,25 @@ def _artifacts(folder: Path) -> dict[str, Artifact]:
 # --- results that are there already ------------------------------------------------------------------------
 
 
-def _already(task: Task, prints: dict[str, str], numerics: str) -> Record | None:
+def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) -> Record | None:
     """The result that a killed runner left, or that another runner stored since this one planned."""
     # In this order: a runner stores the record first and removes the scratch folder then.
-    paths = [task.scratch / RESULT]
-    if task.records_folder:
-        identity = task.trial.identity
-        paths += sorted((Path(task.records_folder) / identity[:2]).glob(f"{identity}.*.json"))
+    paths = [folders.scratch(job) / RESULT]
+    if folders.records:
+        identity = job.trial.identity
+        paths += sorted((folders.records / identity[:2]).glob(f"{identity}.*.json"))
     for path in paths:
         try:
             record = Record.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             continue
         good = (
-            record.trial.identity == task.trial.identity
+            record.trial.identity == job.trial.identity
             and record.fingerprint == prints
             and record.numerics_class == numerics
             and record.status in FINISHED
-            and (record.status != "completed" or not record.lacks_probe(task.probes))
-            and (path.name != RESULT or _has_artifacts(record, task.staging))
+            and (record.status != "completed" or not record.lacks_probe(job.probes))
+            and (path.name != RESULT or _has_artifacts(record, folders.staging(job)))
         )
         if good:
             return record
@@ -267,13 +234,14 @@ def _has_artifacts(record: Record, folder: Path) -> bool:
     return all(intact(a) for a in record.artifacts.values())
 
 
-def _leave(task: Task, record: Record) -> None:
+def _leave(job: Job, folders: Folders, record: Record) -> None:
     """Leave the result in the scratch folder until the runner has stored it; a full disk fails nothing here."""
-    temporary = task.scratch / f".{RESULT}"
+    scratch = folders.scratch(job)
+    temporary = scratch / f".{RESULT}"
     try:
-        task.scratch.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir(parents=True, exist_ok=True)
         temporary.write_text(record.model_dump_json(), encoding="utf-8")
-        temporary.replace(task.scratch / RESULT)
+        temporary.replace(scratch / RESULT)
     except OSError:
         temporary.unlink(missing_ok=True)
 

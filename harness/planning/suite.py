@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness import sources
 from harness.errors import HarnessError, SuiteError, unknown
 from harness.trial import digest
 
@@ -345,7 +345,7 @@ def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 
 def shipped_folder() -> Path:
     """The folder of the suites that ship with the package."""
-    return Path(str(resources.files("suites")))
+    return sources.shipped("suites")
 
 
 def shipped() -> list[str]:

@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from harness import registry
+from harness import plugins
 from harness.execution import execute as execution
-from harness.execution.execute import Task, TrialBusyError, execute, failed, trial_lock
+from harness.execution.execute import TrialBusyError, failed, trial_lock
 from harness.fingerprint import trial_fingerprint
 from harness.records.record import FINISHED, Record
 from harness.trial import Trial
-from tests.execution.executors.conftest import PLUGIN, Bench
+from tests.execution.executors.conftest import Bench
 
 
 @pytest.fixture
@@ -26,14 +26,15 @@ def bench(tmp_path):
 
 def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
     shares = []
-    record = execute(bench.task(seed=2), shares.append)
+    record = bench.run(bench.job(seed=2), shares.append)
     assert record.status == "completed" and record.reason == ""
     assert record.metrics["total"] == pytest.approx(3 * (1 + 1 / 2 + 1 / 3))
     assert record.metrics["bad"] is None
     assert record.metrics["threads"] == 1
     assert shares == pytest.approx([1 / 3, 2 / 3, 1])
     artifact = record.artifacts["total"]
-    assert artifact.file == "total.txt" and artifact.bytes == (bench.task(2).staging / "total.txt").stat().st_size
+    left = bench.folders.staging(bench.job(seed=2)) / "total.txt"
+    assert artifact.file == "total.txt" and artifact.bytes == left.stat().st_size
     assert "test_rank" not in record.fingerprint and "plugin" in record.fingerprint
     assert record.numerics_class.startswith("torch ")
     assert record.environment["threads"] == 1 and record.environment["machine"] == "shared"
@@ -53,18 +54,18 @@ def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
     ],
 )
 def test_every_outcome_has_its_status_and_reason(bench, fault, status, told):
-    record = execute(bench.task(fault=fault))
+    record = bench.run(bench.job(fault=fault))
     assert record.status == status and told in record.reason
     assert record.fingerprint and record.numerics_class
 
 
 def test_divergence_keeps_its_step_and_no_nan(bench):
-    record = execute(bench.task(fault="diverge"))
+    record = bench.run(bench.job(fault="diverge"))
     assert record.diverged_step == 7 and record.metrics == {"loss": None}
 
 
 def test_a_method_that_cannot_run_here_is_skipped_with_its_reason(bench):
-    record = execute(bench.task(rank={"name": "absent_rank"}))
+    record = bench.run(bench.job(rank={"name": "absent_rank"}))
     assert record.status == "skipped" and record.reason == "rank 'absent_rank': needs a quantum computer"
     assert record.status in FINISHED and bench.lines() == []
 
@@ -73,99 +74,95 @@ def test_a_device_that_is_not_there_skips(bench):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    record = execute(bench.task(device="cuda"))
+    record = bench.run(bench.job(device="cuda"))
     assert record.status == "skipped" and record.reason == "no CUDA device on this machine"
 
 
 def test_a_broken_plugin_or_config_is_a_record_too(bench, tmp_path):
     broken = tmp_path / "broken.py"
-    broken.write_text("def (:\n")
-    record = execute(dataclasses.replace(bench.task(), plugins=[str(broken)]))
-    assert record.status == "crashed" and "broken.py:1: syntax error" in record.reason
-    record = execute(bench.task(nonsense=1))
+    plugins.write_copy(lost := plugins.Plugin(path=broken, files={"broken.py": b"1 / 0\n"}), bench.folders.plugins)
+    record = bench.run(bench.job(plugins=[{"name": "broken.py", "digest": lost.digest}]))
+    assert record.status == "crashed" and "broken.py:1: ZeroDivisionError" in record.reason
+    record = bench.run(bench.job(nonsense=1))
     assert record.status == "crashed" and "nonsense" in record.reason
 
 
 def test_an_unknown_workload_is_told_by_name(bench):
-    task = Task(
-        trial=Trial(workload="countin", config={}, seed=0), data_folder="", work_folder=str(bench.folder / "work"),
-        plugins=[PLUGIN],
-    )
-    record = execute(task)
+    job = bench.job().model_copy(update={"trial": Trial(workload="countin", config={}, seed=0)})
+    record = bench.run(job)
     assert record.status == "crashed" and "unknown workload 'countin'. Did you mean 'counting'" in record.reason
 
 
 def test_the_fingerprint_names_workload_and_methods(bench):
-    registry.load_plugin(execution.Path(PLUGIN))
-    prints = trial_fingerprint(bench.task().trial)
-    assert "plugin" in prints
+    prints = trial_fingerprint(bench.job().trial)
+    assert {"plugin", "harness.workloads.counting"} <= set(prints)
     # Found again without reading a file: planning asks for it ten thousand times.
-    assert trial_fingerprint(bench.task(seed=5).trial) == prints
+    assert trial_fingerprint(bench.job(seed=5).trial) == prints
 
 
 def test_a_result_left_by_a_killed_runner_is_not_computed_again(bench):
-    first = execute(bench.task())
-    assert execute(bench.task()) == first
+    first = bench.run(bench.job())
+    assert bench.run(bench.job()) == first
     assert len(bench.lines("begin")) == 1
 
 
 @pytest.mark.parametrize("damage", ["artifact", "result", "probe"])
 def test_a_result_that_is_not_whole_is_computed_again(bench, damage):
-    task = bench.task()
-    execute(task)
+    job = bench.job()
+    bench.run(job)
     if damage == "artifact":
-        (task.staging / "total.txt").unlink()
+        (bench.folders.staging(job) / "total.txt").unlink()
     elif damage == "result":
-        path = task.scratch / execution.RESULT
+        path = bench.folders.scratch(job) / execution.RESULT
         path.write_text(path.read_text()[:100])
     else:
-        task = bench.task(probes={"effective_rank": {}})
-    record = execute(task)
+        job = bench.job(probes={"effective_rank": {}})
+    record = bench.run(job)
     assert record.status == "completed" and len(bench.lines("begin")) == 2
 
 
 def test_a_failure_is_tried_again(bench):
-    execute(bench.task(fault="raise"))
-    execute(bench.task(fault="raise"))
+    bench.run(bench.job(fault="raise"))
+    bench.run(bench.job(fault="raise"))
     assert len(bench.lines("begin")) == 2
 
 
 def test_a_record_that_another_runner_stored_meanwhile_is_returned(bench, tmp_path):
-    task = bench.task(records_folder=str(tmp_path / "records"))
-    record = execute(task)
+    job, bench.folders = bench.job(), dataclasses.replace(bench.folders, records=tmp_path / "records")
+    record = bench.run(job)
     folder = tmp_path / "records" / record.identity[:2]
     folder.mkdir(parents=True)
     (folder / f"{record.identity}.0123456789.json").write_text(record.model_dump_json())
-    (task.scratch / execution.RESULT).unlink()
-    assert execute(task) == record and len(bench.lines("begin")) == 1
+    (bench.folders.scratch(job) / execution.RESULT).unlink()
+    assert bench.run(job) == record and len(bench.lines("begin")) == 1
     # One of other code does not count.
     other = record.model_dump(mode="json") | {"fingerprint": {"x": "y"}}
     (folder / f"{record.identity}.0123456789.json").write_text(json.dumps(other))
-    assert execute(task) != record and len(bench.lines("begin")) == 2
+    assert bench.run(job) != record and len(bench.lines("begin")) == 2
 
 
 def test_a_checkpoint_of_other_code_is_not_resumed(bench):
-    task = bench.task(fault="raise", at=2)
-    execute(task)
-    checkpoint = task.scratch / "checkpoint.json"
-    assert execute(bench.task(fault="raise", at=2)).status == "crashed"
+    job = bench.job(fault="raise", at=2)
+    bench.run(job)
+    checkpoint = bench.folders.scratch(job) / "checkpoint.json"
+    assert bench.run(bench.job(fault="raise", at=2)).status == "crashed"
     assert [line[3] for line in bench.lines("begin")] == [0, 2]
     checkpoint.write_text(json.dumps(json.loads(checkpoint.read_text()) | {"token": "other"}))
-    execute(task)
+    bench.run(job)
     assert [line[3] for line in bench.lines("begin")] == [0, 2, 0]
 
 
 def test_the_lock_is_held_against_others_and_let_go(bench):
-    task = bench.task()
-    with trial_lock(task), pytest.raises(TrialBusyError, match=task.trial.identity):
-        execute(task, wait=False)
-    assert execute(task, wait=False).status == "completed"
+    job = bench.job()
+    with trial_lock(job, bench.folders), pytest.raises(TrialBusyError, match=job.trial.identity):
+        bench.run(job, wait=False)
+    assert bench.run(job, wait=False).status == "completed"
 
 
 def test_who_waits_for_the_lock_receives_the_others_result(bench):
-    task = bench.task(pause=0.1)
+    job = bench.job(pause=0.1)
     records = []
-    threads = [threading.Thread(target=lambda: records.append(execute(task))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: records.append(bench.run(job))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -173,8 +170,8 @@ def test_who_waits_for_the_lock_receives_the_others_result(bench):
     assert records[0] == records[1] and len(bench.lines("begin")) == 1
 
 
-def _hold(task, ready):
-    with trial_lock(task):
+def _hold(job, folders, ready):
+    with trial_lock(job, folders):
         ready.set()
         time.sleep(60)
 
@@ -182,14 +179,14 @@ def _hold(task, ready):
 def test_the_lock_of_a_killed_process_is_free(bench):
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     ready = context.Event()
-    holder = context.Process(target=_hold, args=(bench.task(), ready))
+    holder = context.Process(target=_hold, args=(bench.job(), bench.folders, ready))
     holder.start()
     assert ready.wait(20)
     with pytest.raises(TrialBusyError):
-        execute(bench.task(), wait=False)
+        bench.run(bench.job(), wait=False)
     holder.kill()
     holder.join()
-    assert execute(bench.task(), wait=False).status == "completed"
+    assert bench.run(bench.job(), wait=False).status == "completed"
 
 
 def test_keyboard_interrupt_passes_through(bench, monkeypatch):
@@ -200,21 +197,21 @@ def test_keyboard_interrupt_passes_through(bench, monkeypatch):
 
     monkeypatch.setattr(counting, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execute(bench.task())
+        bench.run(bench.job())
 
 
 def test_a_full_disk_while_leaving_the_result_costs_nothing(bench, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    task = bench.task()
+    job = bench.job()
     monkeypatch.setattr(execution.Path, "replace", full)
-    record = execute(bench.task(steps=0))
-    assert record.status == "completed" and not (task.scratch / execution.RESULT).exists()
+    record = bench.run(bench.job(steps=0))
+    assert record.status == "completed" and not (bench.folders.scratch(job) / execution.RESULT).exists()
 
 
 def test_failed_keeps_the_end_of_a_long_reason(bench):
-    record = failed(bench.task(), "crashed", "x" * 10_000 + "the end", 1.0)
+    record = failed(bench.job(), "crashed", "x" * 10_000 + "the end", 1.0)
     assert record.reason.endswith("the end") and len(record.reason) == execution.REASON_CHARACTERS
     assert record.seconds == {"total": 1.0} and record.fingerprint
 

@@ -8,22 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from harness.execution.execute import Task, execute
+from harness.execution.execute import execute
 from harness.execution.executors import OnEvent
+from harness.execution.jobs import Folders, Job
 from harness.records.record import Record
 
 
 class InlineExecutor:
-    """Runs tasks in the order given. A timeout is not kept: nothing here could stop the trial."""
+    """Runs jobs in the order given. A timeout is not kept: nothing here could stop the trial."""
 
-    def run(self, tasks: Sequence[Task], on_event: OnEvent) -> Iterator[tuple[Task, Record]]:
-        """Yield each task with its record. SIGTERM ends it as Ctrl-C does, then raises SystemExit(143)."""
-        for task in tasks:
-            on_event(task, "started", 0.0)
+    capacity = 1
+    """How many jobs run at once."""
+
+    def run(
+        self, jobs: Sequence[Job], folders: Folders, on_event: OnEvent
+    ) -> Iterator[tuple[Job, Record]]:
+        """Yield each job with its record. SIGTERM ends it as Ctrl-C does, then raises SystemExit(143)."""
+        for job in jobs:
+            on_event(job, "started", 0.0)
             with _terminable():
-                record = execute(task, lambda share, task=task: on_event(task, "progress", share))  # type: ignore[misc]
-            on_event(task, record.status, 1.0)
-            yield task, record
+                record = execute(job, folders, lambda share, job=job: on_event(job, "progress", share))  # type: ignore[misc]
+            on_event(job, record.status, 1.0)
+            yield job, record
 
     def close(self) -> None:
         """Nothing to end."""
@@ -50,3 +56,6 @@ def _terminable() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+build = InlineExecutor

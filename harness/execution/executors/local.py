@@ -24,9 +24,10 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness.environment import available_cpus, cpu_slots
 from harness.errors import HarnessError
-from harness.execution.execute import Task, failed
+from harness.execution.execute import failed
 from harness.execution.executors import OnEvent
-from harness.execution.executors.worker import BUSY, PID, SHARE, STARTED, TRIAL_PID, Slot, begin, output_file, work
+from harness.execution.jobs import Folders, Job
+from harness.execution.worker import BUSY, PID, SHARE, STARTED, TRIAL_PID, Slot, begin, output_file, work
 from harness.records.record import Record, Status
 
 POLL_SECONDS = 0.1
@@ -43,7 +44,7 @@ Key = tuple[str, int]
 
 
 class LocalExecutor:
-    """Runs tasks in worker processes; longest first, timing trials alone and in the order given.
+    """Runs jobs in worker processes; longest first, timing trials alone and in the order given.
 
     ``workers`` limits how many run at once (default: CPUs / threads of a trial, or GPUs);
     ``trials_per_gpu`` lets several share one GPU. Workers stay between calls until ``close``.
@@ -53,7 +54,7 @@ class LocalExecutor:
         if workers is not None and workers < 1:
             raise HarnessError(f"workers: got {workers}; give a number from 1 on")
         self.limit = workers
-        self.workers = workers or cpu_slots()
+        self.capacity = workers or cpu_slots()
         """How many run at once, as far as known before the first trials are."""
         self.trials_per_gpu = trials_per_gpu
         self._lanes: dict[Key, list[_Lane]] = {}
@@ -64,22 +65,24 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, tasks: Sequence[Task], on_event: OnEvent) -> Iterator[tuple[Task, Record]]:
-        """Yield each task with its record as it finishes.
+    def run(
+        self, jobs: Sequence[Job], folders: Folders, on_event: OnEvent
+    ) -> Iterator[tuple[Job, Record]]:
+        """Yield each job with its record as it finishes.
 
         SIGINT and SIGTERM stop what runs (its checkpoints stay); what is finished is yielded first.
         """
-        shared: dict[Key, list[Task]] = {}
-        for task in tasks:
-            if not task.exclusive:
-                shared.setdefault(_key(task), []).append(task)
+        shared: dict[Key, list[Job]] = {}
+        for job in jobs:
+            if not job.exclusive:
+                shared.setdefault(_key(job), []).append(job)
         with _Interrupts() as interrupts:
             for key, group in shared.items():
                 ordered = sorted(group, key=lambda t: -t.expected_seconds)
-                yield from self._drain(ordered, self._prepare(key), on_event, interrupts)
-            for task in tasks:
-                if task.exclusive:
-                    yield from self._drain([task], self._prepare(_key(task))[:1], on_event, interrupts)
+                yield from self._drain(ordered, folders, self._prepare(key), on_event, interrupts)
+            for job in jobs:
+                if job.exclusive:
+                    yield from self._drain([job], folders, self._prepare(_key(job))[:1], on_event, interrupts)
             if interrupts.received:
                 self.close()
                 interrupts.pass_on()
@@ -98,46 +101,46 @@ class LocalExecutor:
         if key not in self._lanes:
             self.close()
             self._lanes[key] = [_Lane(slot) for slot in divide(*key, self.limit, self.trials_per_gpu)]
-            self.workers = len(self._lanes[key])
+            self.capacity = len(self._lanes[key])
         return self._lanes[key]
 
     def _drain(
-        self, tasks: Sequence[Task], lanes: list[_Lane], on_event: OnEvent, interrupts: _Interrupts
-    ) -> Iterator[tuple[Task, Record]]:
-        waiting = deque(tasks)
-        elsewhere: list[tuple[float, Task]] = []
+        self, jobs: Sequence[Job], folders: Folders, lanes: list[_Lane], on_event: OnEvent, interrupts: _Interrupts
+    ) -> Iterator[tuple[Job, Record]]:
+        waiting = deque(jobs)
+        elsewhere: list[tuple[float, Job]] = []
         done: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
-            while not interrupts.received and (waiting or elsewhere or any(lane.task for lane in lanes)):
+            while not interrupts.received and (waiting or elsewhere or any(lane.job for lane in lanes)):
                 now = time.monotonic()
-                waiting.extend(task for due, task in elsewhere if due <= now)
-                elsewhere = [(due, task) for due, task in elsewhere if due > now]
+                waiting.extend(job for due, job in elsewhere if due <= now)
+                elsewhere = [(due, job) for due, job in elsewhere if due > now]
                 for lane in lanes:
-                    if waiting and not lane.task:
-                        lane.start(waiting.popleft(), done)
+                    if waiting and not lane.job:
+                        lane.start(waiting.popleft(), folders, done)
                 with contextlib.suppress(queue.Empty):
                     done.get(timeout=POLL_SECONDS)
                 for lane in lanes:
-                    for task, kind, share, record in lane.poll(done):
+                    for job, kind, share, record in lane.poll(done):
                         if kind == "waiting":
-                            elsewhere.append((time.monotonic() + BUSY_SECONDS, task))
-                        on_event(task, kind, share)
+                            elsewhere.append((time.monotonic() + BUSY_SECONDS, job))
+                        on_event(job, kind, share)
                         if record is not None:
-                            yield task, record
+                            yield job, record
             if interrupts.received:
                 for lane in lanes:
-                    for task, kind, share, record in lane.last_words():
-                        on_event(task, kind, share)
-                        yield task, record
+                    for job, kind, share, record in lane.last_words():
+                        on_event(job, kind, share)
+                        yield job, record
         finally:
             # Also when the caller stops listening.
             for lane in lanes:
-                if lane.task:
+                if lane.job:
                     lane.discard()
 
 
-def _key(task: Task) -> Key:
-    return task.device.partition(":")[0], task.threads
+def _key(job: Job) -> Key:
+    return job.device.partition(":")[0], job.threads
 
 
 def divide(device: str, threads: int, limit: int | None = None, trials_per_gpu: int = 1) -> list[Slot]:
@@ -164,15 +167,16 @@ def visible_gpus() -> list[str]:
     return [str(n) for n in range(torch.cuda.device_count())]
 
 
-Event = tuple[Task, str, float, Record | None]
+Event = tuple[Job, str, float, Record | None]
 
 
 class _Lane:
-    """A slot, its worker process, and the task it is at."""
+    """A slot, its worker process, and the job it is at."""
 
     def __init__(self, slot: Slot) -> None:
+        self.folders: Folders | None = None
         self.slot = slot
-        self.task: Task | None = None
+        self.job: Job | None = None
         self.folder = ""
         self.context = multiprocessing.get_context("spawn")
         self.board: Any = self.context.RawArray("d", 4)
@@ -186,9 +190,9 @@ class _Lane:
 
     # --- life of the worker --------------------------------------------------------------------------------
 
-    def start(self, task: Task, done: queue.SimpleQueue[None]) -> None:
-        """Hand a task to the worker, starting it if need be."""
-        self.task, self.attempts, self.announced = task, 0, False
+    def start(self, job: Job, folders: Folders, done: queue.SimpleQueue[None]) -> None:
+        """Hand a job to the worker, starting it if need be."""
+        self.job, self.folders, self.attempts, self.announced = job, folders, 0, False
         self.began = time.monotonic()
         self._schedule(done)
 
@@ -201,7 +205,7 @@ class _Lane:
         self.board[TRIAL_PID] = self.board[STARTED] = self.board[SHARE] = 0.0
         self.share, self.gone_since, self.timed_out = 0.0, None, False
         self.scheduled = time.monotonic()
-        self.future = self.pool.schedule(work, args=(self.task,))
+        self.future = self.pool.schedule(work, args=(self.job, self.folders))
         self.future.add_done_callback(lambda _: done.put(None))
 
     def _replace(self) -> None:
@@ -237,30 +241,30 @@ class _Lane:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def discard(self) -> None:
-        """Stop the running task without a record; the lane can be used again."""
+        """Stop the running job without a record; the lane can be used again."""
         self.stop()
         self.join(keep_folder=True)
-        self.task = self.future = None
+        self.job = self.future = None
 
     # --- what the worker is at -----------------------------------------------------------------------------
 
     def poll(self, done: queue.SimpleQueue[None]) -> list[Event]:
-        """What happened since the last call: events, the last of them with a record if the task is over."""
-        if self.task is None or self.future is None:
+        """What happened since the last call: events, the last of them with a record if the job is over."""
+        if self.job is None or self.future is None:
             return []
         events: list[Event] = []
         now = time.monotonic()
         begun = self.board[STARTED]
         if begun and not self.announced:
             self.announced = True
-            events.append((self.task, "started", 0.0, None))
+            events.append((self.job, "started", 0.0, None))
         if self.future.done():
             return events + self._finish(done)
         if self.board[SHARE] != self.share:
             self.share = self.board[SHARE]
-            events.append((self.task, "progress", self.share, None))
+            events.append((self.job, "progress", self.share, None))
         self._cut_output()
-        limit = self.task.timeout_seconds
+        limit = self.job.timeout_seconds
         if begun and self._vanished(now):
             # It left with exit code 0: the pool would wait for it in vain.
             self._reset()
@@ -274,23 +278,23 @@ class _Lane:
             return events + self._retry(f"the worker did not begin within {START_SECONDS:.0f} s", done)
         return events
 
-    def last_words(self) -> list[tuple[Task, str, float, Record]]:
-        """The record of a task that has finished but was not polled; a running one has none."""
-        if self.task and self.future and self.future.done() and self.future.exception() is None:
+    def last_words(self) -> list[tuple[Job, str, float, Record]]:
+        """The record of a job that has finished but was not polled; a running one has none."""
+        if self.job and self.future and self.future.done() and self.future.exception() is None:
             record = self._received()
             if record is not None:
-                task, self.task = self.task, None
-                return [(task, record.status, 1.0, record)]
+                job, self.job = self.job, None
+                return [(job, record.status, 1.0, record)]
         return []
 
     def _finish(self, done: queue.SimpleQueue[None]) -> list[Event]:
-        assert self.task is not None and self.future is not None
+        assert self.job is not None and self.future is not None
         error = self.future.exception()
         if error is None:
             record = self._received()
             if record is None:
-                task, self.task = self.task, None
-                return [(task, "waiting", 0.0, None)]
+                job, self.job = self.job, None
+                return [(job, "waiting", 0.0, None)]
             if record.status in ("crashed", "out_of_memory") and self.slot.gpu is not None:
                 # An error on the device may leave its context unusable for every later trial.
                 self._reset()
@@ -321,21 +325,21 @@ class _Lane:
         return [self._over(self._failure("crashed", reason))]
 
     def _over(self, record: Record) -> Event:
-        assert self.task is not None
-        task, self.task, self.future = self.task, None, None
-        return task, record.status, 1.0, record
+        assert self.job is not None
+        job, self.job, self.future = self.job, None, None
+        return job, record.status, 1.0, record
 
     def _death(self, how: str) -> Record:
-        assert self.task is not None
+        assert self.job is not None
         if self.timed_out:
-            return self._failure("timed_out", f"stopped after {self.task.timeout_seconds:g} s")
+            return self._failure("timed_out", f"stopped after {self.job.timeout_seconds:g} s")
         return self._failure("crashed", f"the worker ended with {how}")
 
     def _failure(self, status: Status, reason: str) -> Record:
-        assert self.task is not None
+        assert self.job is not None
         tail = self._tail()
         told = f"{reason}\nLast lines of its output:\n{tail}" if tail else reason
-        return failed(self.task, status, told, time.monotonic() - (self.board[STARTED] or self.began))
+        return failed(self.job, status, told, time.monotonic() - (self.board[STARTED] or self.began))
 
     def _reset(self) -> None:
         self.stop()
@@ -413,3 +417,6 @@ class _Interrupts:
         if self.received == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
+
+
+build = LocalExecutor

@@ -1,33 +1,42 @@
-"""Tasks over the test workload, and a ledger to see what ran when."""
+"""Jobs over the test workload, and a ledger to see what ran when."""
 
 from pathlib import Path
 
 import pytest
 
-from harness.execution.execute import Task
+from harness import plugins, registry
+from harness.execution.execute import execute
+from harness.execution.jobs import Folders, Job, Plugin
 from harness.trial import Trial
 
-PLUGIN = str(Path(__file__).parent / "plugin.py")
+PLUGIN = Path(__file__).parent / "plugin.py"
 
 
 class Bench:
-    """Makes tasks below one folder and reads the ledger."""
+    """Makes jobs over the test workload, folders below one, and reads the ledger."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.ledger = folder / "ledger.txt"
+        self.folders = Folders(data=folder / "data", work=folder / "work", plugins=folder / "plugins")
+        registry.load_plugin(PLUGIN)
+        self.plugin = next(p for p in registry.loaded_plugins() if p.path == PLUGIN)
+        plugins.write_copy(self.plugin, folder / "plugins")
 
-    def task(self, seed: int = 0, **options) -> Task:
-        names = Task.__dataclass_fields__
-        settings = {k: options.pop(k) for k in list(options) if k in names}
+    def job(self, seed: int = 0, **options) -> Job:
+        settings = {k: options.pop(k) for k in list(options) if k in Job.model_fields}
         config = {"ledger": str(self.ledger), **options}
-        return Task(
-            trial=Trial(workload="counting", config=config, seed=seed),
-            data_folder=str(self.folder / "data"),
-            work_folder=str(self.folder / "work"),
-            plugins=[PLUGIN],
-            **settings,
-        )
+        named = (Plugin(name=self.plugin.name, digest=self.plugin.digest),)
+        settings = {"plugins": named, **settings}
+        return Job(trial=Trial(workload="counting", config=config, seed=seed), **settings)
+
+    def run(self, job: Job, *arguments, **options):
+        """Execute it here."""
+        return execute(job, self.folders, *arguments, **options)
+
+    def scratch(self, **options) -> Path:
+        """The work folder of such a job."""
+        return self.folders.scratch(self.job(**options))
 
     def lines(self, kind: str = "") -> list[tuple[str, int, int, int, float]]:
         """(kind, seed, pid, step, time) of each line."""

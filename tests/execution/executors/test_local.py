@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.execution.execute import execute, trial_lock
+from harness.execution.execute import trial_lock
 from harness.execution.executors import local
 from harness.execution.executors.inline import InlineExecutor
 from harness.execution.executors.local import LocalExecutor, divide, visible_gpus
@@ -29,8 +29,8 @@ def quiet(*_):
     pass
 
 
-def run(executor, tasks, on_event=quiet):
-    return {task.trial.seed: record for task, record in executor.run(tasks, on_event)}
+def run(executor, bench, jobs, on_event=quiet):
+    return {job.trial.seed: record for job, record in executor.run(jobs, bench.folders, on_event)}
 
 
 def alive(pid: int) -> bool:
@@ -58,10 +58,11 @@ def comparable(record):
 
 
 def test_gives_the_records_that_inline_gives(pool, bench, tmp_path):
-    tasks = [bench.task(seed=s, long=400) for s in range(4)]
-    found = run(pool, tasks)
+    jobs = [bench.job(seed=s, long=400) for s in range(4)]
+    found = run(pool, bench, jobs)
     other = type(bench)(tmp_path / "inline")
-    expected = run(InlineExecutor(), [other.task(seed=s, long=400, ledger=str(bench.ledger)) for s in range(4)])
+    same = [other.job(seed=s, long=400, ledger=str(bench.ledger)) for s in range(4)]
+    expected = run(InlineExecutor(), other, same)
     assert {s: comparable(r) for s, r in found.items()} == {s: comparable(r) for s, r in expected.items()}
     # Both workers took part, and neither is this process.
     pids = {line[2] for line in bench.lines("begin")} - {os.getpid()}
@@ -69,8 +70,8 @@ def test_gives_the_records_that_inline_gives(pool, bench, tmp_path):
 
 
 def test_workers_persist_and_stay_on_their_cores(pool, bench):
-    first = run(pool, [bench.task(seed=s, pause=0.1) for s in range(2)])
-    second = run(pool, [bench.task(seed=s, pause=0.1) for s in range(2, 4)])
+    first = run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2)])
+    second = run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2, 4)])
     pids = {line[2] for line in bench.lines("begin")}
     assert len(pids) == 2
     for record in [*first.values(), *second.values()]:
@@ -81,8 +82,8 @@ def test_workers_persist_and_stay_on_their_cores(pool, bench):
 
 def test_longest_first_and_progress_is_told(pool, bench):
     events = []
-    tasks = [bench.task(seed=s, expected_seconds=s, steps=4, pause=0.15) for s in range(4)]
-    run(pool, tasks, lambda t, kind, share: events.append((t.trial.seed, kind, share)))
+    jobs = [bench.job(seed=s, expected_seconds=s, steps=4, pause=0.15) for s in range(4)]
+    run(pool, bench, jobs, lambda t, kind, share: events.append((t.trial.seed, kind, share)))
     assert {line[1] for line in sorted(bench.lines("begin"), key=lambda r: r[4])[:2]} == {2, 3}
     assert {e for e in events if e[1] == "started"} == {(s, "started", 0.0) for s in range(4)}
     assert {e for e in events if e[1] == "completed"} == {(s, "completed", 1.0) for s in range(4)}
@@ -92,7 +93,7 @@ def test_longest_first_and_progress_is_told(pool, bench):
 
 def test_faults_stay_with_their_trial(pool, bench):
     faults = ["kill", "exit5", "segfault", "unpicklable", "exit0", "sys.exit", "", "", ""]
-    found = run(pool, [bench.task(seed=s, fault=f, pause=0.05) for s, f in enumerate(faults)])
+    found = run(pool, bench, [bench.job(seed=s, fault=f, pause=0.05) for s, f in enumerate(faults)])
     told = {f: found[s] for s, f in enumerate(faults) if f}
     assert told["kill"].status == "crashed" and "signal 9 (SIGKILL" in told["kill"].reason
     assert "last words" in told["kill"].reason
@@ -108,16 +109,16 @@ def test_faults_stay_with_their_trial(pool, bench):
 
 
 def test_a_worker_killed_while_idle_is_replaced(pool, bench):
-    run(pool, [bench.task(seed=s, pause=0.1) for s in range(2)])
+    run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2)])
     for pid in {line[2] for line in bench.lines("begin")}:
         os.kill(pid, signal.SIGKILL)
-    found = run(pool, [bench.task(seed=s) for s in range(2, 5)])
+    found = run(pool, bench, [bench.job(seed=s) for s in range(2, 5)])
     assert [found[s].status for s in (2, 3, 4)] == ["completed"] * 3
 
 
 def test_a_hung_trial_is_stopped_with_its_children(pool, bench):
-    tasks = [bench.task(seed=0, fault="child", timeout_seconds=1.5), bench.task(seed=1)]
-    found = run(pool, tasks)
+    jobs = [bench.job(seed=0, fault="child", timeout_seconds=1.5), bench.job(seed=1)]
+    found = run(pool, bench, jobs)
     assert found[0].status == "timed_out" and found[0].reason.startswith("stopped after 1.5 s")
     # Its stack tells where it hung.
     assert "misbehave" in found[0].reason
@@ -128,15 +129,15 @@ def test_a_hung_trial_is_stopped_with_its_children(pool, bench):
 
 def test_a_talkative_worker_does_not_fill_the_disk(pool, bench, monkeypatch):
     monkeypatch.setattr(local, "OUTPUT_BYTES", 2**20)
-    found = run(pool, [bench.task(seed=0, fault="chatter", steps=30, pause=0.05)])
+    found = run(pool, bench, [bench.job(seed=0, fault="chatter", steps=30, pause=0.05)])
     assert found[0].status == "completed"
     logs = [local.output_file(lane.folder, lane.slot.number) for lanes in pool._lanes.values() for lane in lanes]
     assert all(log.stat().st_size <= 2**20 for log in logs if log.exists())
 
 
 def test_timing_trials_run_alone_and_in_order(pool, bench):
-    tasks = [bench.task(seed=s, exclusive=s >= 3, pause=0.05, expected_seconds=s) for s in range(6)]
-    found = run(pool, tasks)
+    jobs = [bench.job(seed=s, exclusive=s >= 3, pause=0.05, expected_seconds=s) for s in range(6)]
+    found = run(pool, bench, jobs)
     assert found[3].environment["machine"] == "exclusive" and found[0].environment["machine"] == "shared"
     spans = {}
     for _, seed, _, _, moment in bench.lines():
@@ -151,19 +152,19 @@ def test_timing_trials_run_alone_and_in_order(pool, bench):
 
 def test_a_trial_that_another_runner_is_at_waits_and_then_runs(pool, bench, monkeypatch):
     monkeypatch.setattr(local, "BUSY_SECONDS", 0.2)
-    tasks = [bench.task(seed=s) for s in range(3)]
-    lock = trial_lock(tasks[0])
+    jobs = [bench.job(seed=s) for s in range(3)]
+    lock = trial_lock(jobs[0], bench.folders)
     lock.__enter__()
     events, held = [], True
 
-    def on_event(task, kind, share):
+    def on_event(job, kind, share):
         nonlocal held
-        events.append((task.trial.seed, kind))
+        events.append((job.trial.seed, kind))
         if held and (0, "waiting") in events and {(1, "completed"), (2, "completed")} <= set(events):
             held = False
             lock.__exit__(None, None, None)
 
-    found = run(pool, tasks, on_event)
+    found = run(pool, bench, jobs, on_event)
     assert {s: r.status for s, r in found.items()} == dict.fromkeys(range(3), "completed")
     assert not held and events[-1] == (0, "completed")
 
@@ -177,10 +178,10 @@ from harness.execution.executors.local import LocalExecutor
 
 if __name__ == "__main__":
     bench = Bench(Path(sys.argv[1]))
-    tasks = [bench.task(seed=s, **{settings!r}) for s in range(int(sys.argv[2]))]
+    jobs = [bench.job(seed=s, **{settings!r}) for s in range(int(sys.argv[2]))]
     with LocalExecutor(workers=2) as executor:
-        for task, record in executor.run(tasks, lambda *_: None):
-            print(task.trial.seed, record.status, record.resumed, record.metrics.get("total"), flush=True)
+        for job, record in executor.run(jobs, bench.folders, lambda *_: None):
+            print(job.trial.seed, record.status, record.resumed, record.metrics.get("total"), flush=True)
 """
 
 
@@ -204,7 +205,7 @@ def test_workers_end_with_a_killed_runner_and_the_next_one_resumes(bench):
     assert max(reached.values()) < 40
     # Again, here: each goes on from its checkpoint, to the undisturbed result.
     for seed in (0, 1):
-        record = execute(bench.task(seed=seed, steps=40, pause=0.05))
+        record = bench.run(bench.job(seed=seed, steps=40, pause=0.05))
         begun = [r[3] for r in bench.lines("begin") if r[1] == seed]
         assert record.status == "completed" and record.resumed == 1
         assert len(begun) == 2 and reached[seed] - 1 <= begun[1] <= reached[seed]
@@ -238,13 +239,13 @@ def test_a_signal_stops_cleanly(bench, number, code):
     pids = {line[2] for line in bench.lines("begin")}
     assert eventually(lambda: not any(alive(p) for p in pids), 2.0)
     assert len({line[1] for line in bench.lines("begin")}) == 2
-    assert all((bench.task(seed=s, steps=100, pause=0.05).scratch / "checkpoint.json").is_file() for s in (0, 1))
+    assert all((bench.scratch(seed=s, steps=100, pause=0.05) / "checkpoint.json").is_file() for s in (0, 1))
 
 
 def test_leaving_early_stops_what_runs(bench):
     executor = LocalExecutor(workers=1)
-    tasks = [bench.task(seed=0), bench.task(seed=1, steps=200, pause=0.05)]
-    stream = executor.run([*tasks], quiet)
+    jobs = [bench.job(seed=0), bench.job(seed=1, steps=200, pause=0.05)]
+    stream = executor.run(jobs, bench.folders, quiet)
     assert next(stream)[1].status == "completed"
     stream.close()
     executor.close()
@@ -295,4 +296,4 @@ def test_the_command_hands_trials_per_gpu_on(monkeypatch, tmp_path):
     words = ["run", "muon_scaling", "profile=smoke", "--trials-per-gpu", "3", "--no-track"]
     with pytest.raises(SystemExit):
         app([*words, "--results", str(tmp_path)])
-    assert asked == [{"workers": None, "trials_per_gpu": 3}]
+    assert asked == [{"trials_per_gpu": 3}]

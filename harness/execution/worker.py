@@ -73,8 +73,8 @@ def output_file(folder: str | Path, number: int) -> Path:
     return Path(folder) / f"worker-{number}.log"
 
 
-def work(task: Any) -> str:
-    """Execute a task; returns its record as JSON, ``@path`` of a file that holds it, or ``BUSY``."""
+def work(job: Any, folders: Any) -> str:
+    """Execute a job; returns its record as JSON, ``@path`` of a file that holds it, or ``BUSY``."""
     from harness.execution.execute import TrialBusyError, execute
 
     _board[SHARE] = 0.0
@@ -86,7 +86,7 @@ def work(task: Any) -> str:
         _board[SHARE] = share
 
     try:
-        text = execute(task, on_progress, wait=False).model_dump_json()
+        text = execute(job, folders, on_progress, wait=False).model_dump_json()
     except TrialBusyError:
         return BUSY
     if len(text) <= PIPE_CHARACTERS:

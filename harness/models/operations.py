@@ -121,29 +121,33 @@ def tables_for(table_TI2: Tensor, num_heads: int) -> Tensor:
 
 
 def heads(
-    qkv_BTC: Tensor, table_TGI2: Tensor, num_heads: int, normed: bool
+    qkv_BTC: Tensor, table_TGI2: Tensor | None, num_heads: int, normed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values, each (B, heads, T, K), in float32.
 
     Queries and keys are turned by their positions, after division by their RMS if ``normed``.
-    qkv: (B, T, 3 heads K); table: tables_for T positions and these heads.
+    qkv: (B, T, 3 heads K); table: tables_for T positions and these heads; None: they are not turned.
     """
     B, T, _ = qkv_BTC.shape
     qkv_BTC = qkv_BTC.float()
-    if fusable(qkv_BTC):
+    if table_TGI2 is not None and fusable(qkv_BTC):
         table = torch.view_as_complex(table_TGI2.contiguous()).view(T, -1)
         return _Heads.apply(qkv_BTC.contiguous(), table, num_heads, normed)
     qk_BTGK, v_BTHK = qkv_BTC.view(B, T, 3 * num_heads, -1).split((2 * num_heads, num_heads), 2)
     if normed:
         qk_BTGK = F.rms_norm(qk_BTGK, qk_BTGK.shape[-1:], eps=QK_NORM_EPS)
-    q_BHTK, k_BHTK = rotate(qk_BTGK, table_TGI2).transpose(1, 2).chunk(2, 1)
+    if table_TGI2 is not None:
+        qk_BTGK = rotate(qk_BTGK, table_TGI2)
+    q_BHTK, k_BHTK = qk_BTGK.transpose(1, 2).chunk(2, 1)
     return q_BHTK, k_BHTK, v_BTHK.transpose(1, 2)
 
 
-def attention(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """Causal softmax attention in this dtype; in float32 on a CPU, whose bfloat16 kernel is 2 to 4 times slower."""
+def attention(
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, scale: float, dtype: torch.dtype, causal: bool = True
+) -> Tensor:
+    """Softmax attention in this dtype; in float32 on a CPU, whose bfloat16 kernel is 2 to 4 times slower."""
     if q_BHTK.device.type != "cpu":
         q, k, v = q_BHTK.to(dtype), k_BHTK.to(dtype), v_BHTK.to(dtype)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True, scale=scale)
+        return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=causal, scale=scale)

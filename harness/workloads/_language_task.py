@@ -1,30 +1,19 @@
-"""What the training loop needs of a language model: network, batches, losses."""
+"""What the training loop needs of a language model: network, windows of tokens, losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.errors import DataError, HarnessError
-from harness.methods.construct import build
+from harness.errors import DataError
 from harness.methods.norm import Norm
-from harness.methods.optimizer import Optimizer
 from harness.methods.parametrization import Parametrization
-from harness.models.parameters import initialise, parameter_groups, places, scalings
-from harness.models.transformer import (
-    Architecture,
-    BuildFeedForward,
-    Transformer,
-    dense,
-    next_token_loss,
-    trivial_loss,
-)
-from harness.streams import Streams
+from harness.models.blocks import BuildFeedForward, dense
+from harness.models.transformer import Architecture, Transformer, next_token_loss, trivial_loss
+from harness.workloads._task import LearningTask
 
 if TYPE_CHECKING:
     from harness.workloads.language_model import Config, Model
@@ -44,86 +33,26 @@ def architecture(model: Model, vocab_size: int) -> Architecture:
     )
 
 
-def base_model(model: Model) -> Model:
-    """The same section at the base width, depth and head width.
-
-    Raises HarnessError if the base width has no such heads.
-    """
-    width, depth = model.base_width or model.width, model.base_depth or model.depth
-    head_width = min(model.base_head_width or model.head_width, width)
-    if width % head_width or head_width % 2:
-        raise HarnessError(
-            f"model.base_width {width} is not divisible by head width {head_width}; give a base_width that is "
-            "a multiple of it, or a base_head_width (even) that divides it"
-        )
-    return model.model_copy(update={"width": width, "depth": depth, "head_width": head_width})
-
-
-MOST_SHAPES = 256
-"""Shapes of model that one worker compiles before it says that there are too many."""
-
-
-def compiled(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The loss compiled for its shapes; trials of equal shape in one process share the compiled code.
-
-    torch's default would run a ninth shape uncompiled, with other numerics and only a warning.
-    """
-    import torch._dynamo.config as settings
-
-    settings.recompile_limit = settings.accumulated_recompile_limit = MOST_SHAPES
-    settings.fail_on_recompile_limit_hit = True
-    return torch.compile(loss, dynamic=False)
-
-
-class LanguageTask:
-    """See harness.training.Task."""
+class LanguageTask(LearningTask):
+    """See harness.training.Task. ``feed_forward`` builds each block's feed-forward module."""
 
     def __init__(
         self, config: Config, corpus: Any, seed: int, feed_forward: BuildFeedForward = dense
     ) -> None:
-        self.config, self.corpus = config, corpus
-        self.steps = config.steps
-        self.device = torch.device(config.compute.device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise HarnessError("compute.device 'cuda': no CUDA device here; valid here: cpu")
-        if torch.get_num_threads() != config.compute.threads:
-            torch.set_num_threads(config.compute.threads)
-        self.streams = Streams(seed, f"width={config.model.width},depth={config.model.depth}")
-        self.torch_seed = self.streams.key("torch") >> 1
-        self.trivial_loss = trivial_loss(corpus.vocab_size)
-        self._build(feed_forward)
+        self.config, self.corpus, self.feed_forward = config, corpus, feed_forward
+        super().__init__(config, seed, trivial_loss(corpus.vocab_size))
         self._splits: dict[str, Any] = {}
         self._columns_T = torch.arange(config.model.context + 1, device=self.device)
-        self._loss: Callable[[Tensor], Tensor] = self._eager_loss
-        if config.compute.compile:
-            self._loss = compiled(self._eager_loss)
 
-    def _build(self, feed_forward: BuildFeedForward) -> None:
-        config, model = self.config, self.config.model
-        optimizer: Optimizer = build("optimizer", config.optimizer, "optimizer")
-        parametrization: Parametrization = build(
-            "parametrization", config.parametrization, "parametrization"
+    def network(self, section: Model, norm: Norm, parametrization: Parametrization) -> nn.Module:
+        """The transformer of a model section."""
+        base = self.config.model.base
+        return Transformer(
+            architecture(section, self.corpus.vocab_size), norm, parametrization,
+            base_head_width=base.head_width, base_depth=base.depth, feed_forward=self.feed_forward,
         )
-        norm: Norm = build("norm", config.norm, "norm")
-        base = base_model(model)
 
-        def network(section: Model) -> Transformer:
-            return Transformer(
-                architecture(section, self.corpus.vocab_size), norm, parametrization,
-                base_head_width=base.head_width, base_depth=base.depth, feed_forward=feed_forward,
-            )
-
-        with torch.device("meta"):
-            base_places = places(network(base))
-        self.model = network(model)
-        scaling = scalings(self.model, base_places, (model.depth, base.depth), parametrization, optimizer)
-        initialise(self.model, scaling, self.streams)
-        self.model.to(self.device)
-        self.groups = parameter_groups(self.model, scaling)
-        self.optimizer = optimizer.build(self.groups)
-        self.parameters_total = sum(p.numel() for p in self.model.parameters())
-
-    # --- batches -----------------------------------------------------------------------------------------
+    # --- windows -----------------------------------------------------------------------------------------
 
     def _tokens(self, split: str) -> Any:
         """The split: a memory-mapped array on a CPU, resident on a GPU."""
@@ -141,22 +70,22 @@ class LanguageTask:
             self._splits[split] = tokens
         return self._splits[split]
 
-    def _windows(self, split: str, offsets: np.ndarray) -> Tensor:
-        """(sequences, context + 1) tokens that start at these offsets."""
+    def items(self, split: str, held: np.ndarray) -> Tensor:
+        """(sequences, context + 1) tokens that start at these places."""
         tokens = self._tokens(split)
         if isinstance(tokens, Tensor):
             # Only the offsets cross over to the GPU, not the index of every token.
-            starts_B = torch.from_numpy(offsets).to(tokens.device)
+            starts_B = torch.from_numpy(held).to(tokens.device)
             return tokens[starts_B[:, None] + self._columns_T].long()
-        return torch.from_numpy(tokens[offsets[:, None] + self._columns_T.numpy()].astype(np.int64))
+        return torch.from_numpy(tokens[held[:, None] + self._columns_T.numpy()].astype(np.int64))
 
     def batch(self, step: int, part: int) -> Tensor:
-        """Random windows of the train split, a function of seed, size and step."""
+        """Random windows of the train split."""
         t = self.config.training
         high = len(self._tokens("train")) - self.config.model.context
         offsets = self.streams.integers("batch", step, high, t.batch_size)
         share = t.batch_size // t.gradient_accumulation
-        return self._windows("train", offsets[part * share : (part + 1) * share])
+        return self.items("train", offsets[part * share : (part + 1) * share])
 
     def _fixed_windows(self, split: str, tokens: int) -> np.ndarray:
         """Offsets of evenly spaced windows that do not overlap, as many as cover ``tokens`` if there are."""
@@ -164,48 +93,26 @@ class LanguageTask:
         count = max(1, min(ceil_div(tokens, T), (length - 1) // T))
         return np.linspace(0, length - 1 - T, count).astype(np.int64) if count > 1 else np.zeros(1, np.int64)
 
-    # --- losses ------------------------------------------------------------------------------------------
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        enabled = self.config.compute.dtype == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-    def _eager_loss(self, windows: Tensor) -> Tensor:
-        with self._autocast():
-            return next_token_loss(self.model(windows[:, :-1]), windows[:, 1:])
-
-    def loss(self, batch: Tensor) -> Tensor:
-        """Mean nats a token of (sequences, context + 1) tokens."""
-        return self._loss(batch)
-
-    @torch.no_grad()
-    def evaluate(self, split: str) -> float:
-        """Mean nats a token over the split's fixed windows; always the uncompiled model."""
+    def held_out(self, split: str) -> np.ndarray:
+        """Offsets of the split's fixed windows."""
         t = self.config.training
-        wanted = t.evaluation_tokens if split == "validation" else t.test_tokens
-        offsets = self._fixed_windows(split, wanted)
-        size = max(1, EVALUATION_BATCH_TOKENS[self.device.type] // self.config.model.context)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for start in range(0, len(offsets), size):
-            part = offsets[start : start + size]
-            total += self._eager_loss(self._windows(split, part)).double() * len(part)
-        return total.item() / len(offsets)
+        return self._fixed_windows(split, t.evaluation_tokens if split == "validation" else t.test_tokens)
 
-    def after_step(self, step: int) -> None:
-        """Nothing: a dense network keeps no state beside its weights."""
-
-    # --- for probes --------------------------------------------------------------------------------------
+    @property
+    def items_at_once(self) -> int:
+        return max(1, EVALUATION_BATCH_TOKENS[self.device.type] // self.config.model.context)
 
     def probe_batch(self, size: int) -> Tensor:
         """(size, context) held-out tokens, the same for every trial."""
         offsets = self._fixed_windows("validation", size * self.config.model.context)
-        return self._windows("validation", offsets)[:, :-1]
+        return self.items("validation", offsets)[:, :-1]
 
-    @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of the uncompiled model."""
-        with self._autocast():
-            return self.model(inputs)
+    # --- losses ------------------------------------------------------------------------------------------
+
+    def _eager_loss(self, batch: Tensor) -> Tensor:
+        """Mean nats a token of (sequences, context + 1) tokens."""
+        with self.autocast():
+            return next_token_loss(self.model(batch[:, :-1]), batch[:, 1:])
 
 
 def ceil_div(a: int, b: int) -> int:

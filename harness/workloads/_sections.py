@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -65,6 +65,72 @@ class Training(BaseModel):
             return max(1, round(self.tokens / tokens_per_step))
         assert self.tokens_per_parameter is not None
         return max(1, round(self.tokens_per_parameter * parameters / tokens_per_step))
+
+
+class Network(BaseModel):
+    """A network of residual blocks, and the base shape that its parametrization scales from."""
+
+    model_config = FROZEN
+
+    width: int = Field(gt=0)
+    """Channels of the residual stream."""
+    depth: int = Field(gt=0)
+    """Blocks, each an attention and a feed-forward branch."""
+    head_width: int = Field(default=16, gt=0)
+    """Channels of a head; divides the width."""
+    feed_forward: Literal["relu2", "swiglu"] = "relu2"
+    """relu2: down(relu(up x)^2). swiglu: down(silu(gate x) * up x)."""
+    feed_forward_ratio: float = Field(default=4.0, gt=0)
+    """Feed-forward width over width (rounded to a whole number of channels)."""
+    qk_norm: bool = True
+    """Whether queries and keys are divided by their RMS, head by head."""
+    zero_readout: bool = False
+    """Whether the readout starts at zero, so that the first loss is the trivial one at every width."""
+    zero_query: bool = False
+    """Whether the query projections start at zero; meant for qk_norm false (a norm has no slope at zero)."""
+    zero_residual: bool = False
+    """Whether the last matrix of each branch starts at zero."""
+    base_width: int | None = Field(default=None, gt=0)
+    """Width at which the parametrization equals the standard one; null: the model's own."""
+    base_depth: int | None = Field(default=None, gt=0)
+    """Depth at which the parametrization equals the standard one; null: the model's own."""
+    base_head_width: int | None = Field(default=None, gt=0)
+    """Head width at which the parametrization's attention scale is the standard one; null: the model's own."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_heads(even=False)
+        return self
+
+    def _check_heads(self, even: bool) -> None:
+        """ValueError unless heads (of even width, if so asked) divide the width, and base heads the base width."""
+        step = 2 if even else 1
+        if self.width % self.head_width:
+            valid = [h for h in range(step, self.width + 1, step) if self.width % h == 0]
+            raise ValueError(
+                f"width {self.width} is not divisible by head_width {self.head_width}; valid head widths for "
+                f"this width: {', '.join(map(str, valid)) or 'none (the width is odd)'}"
+            )
+        width, head_width = self.base.width, self.base.head_width
+        if width % head_width or head_width % step:
+            raise ValueError(
+                f"base_width {width} is not divisible by head width {head_width}; give a base_width that is "
+                f"a multiple of it, or a base_head_width{' (even)' if even else ''} that divides it"
+            )
+
+    @property
+    def base(self) -> Self:
+        """The same section at the base width, depth and head width."""
+        width = self.base_width or self.width
+        return self.model_copy(update={
+            "width": width, "depth": self.base_depth or self.depth,
+            "head_width": min(self.base_head_width or self.head_width, width),
+        })  # fmt: skip
+
+    @property
+    def feed_forward_width(self) -> int:
+        """Hidden channels of the feed-forward module, at least 1."""
+        return max(1, round(self.feed_forward_ratio * self.width))
 
 
 class Compute(BaseModel):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -12,7 +13,10 @@ from harness.methods.construct import build
 from harness.models.transformer_size import TransformerSize, training_flops
 from harness.trial import Trial
 from harness.workload import Context, Cost, Metric, Outcome
-from harness.workloads._sections import FROZEN, Compute, Training
+from harness.workloads._sections import FROZEN, Compute, Network, Training
+
+if TYPE_CHECKING:
+    from harness.workloads._language_task import LanguageTask
 
 METHODS = {"optimizer": "optimizer", "parametrization": "parametrization", "norm": "norm"}
 """Config section -> kind of method."""
@@ -45,54 +49,18 @@ BPE_VOCABULARY = 4096
 """Tokens of a byte-pair tokenizer where the config names no number; for cost estimates alone."""
 
 
-class Model(BaseModel):
+class Model(Network):
     """Decoder-only transformer: pre-norm, rotary positions, untied readout, no biases."""
 
-    model_config = FROZEN
-
-    width: int = Field(gt=0)
-    """Channels of the residual stream."""
-    depth: int = Field(gt=0)
-    """Blocks, each an attention and a feed-forward branch."""
-    head_width: int = Field(default=16, gt=0)
-    """Channels of a head; even, and divides the width."""
     context: int = Field(default=128, gt=0)
     """Tokens of a sequence."""
-    feed_forward: Literal["relu2", "swiglu"] = "relu2"
-    """relu2: down(relu(up x)^2). swiglu: down(silu(gate x) * up x)."""
-    feed_forward_ratio: float = Field(default=4.0, gt=0)
-    """Feed-forward width over width (rounded to a whole number of channels)."""
-    qk_norm: bool = True
-    """Whether queries and keys are divided by their RMS, head by head."""
-    zero_readout: bool = False
-    """Whether the readout starts at zero, so that the first loss is ln of the vocabulary at every width."""
-    zero_query: bool = False
-    """Whether the query projections start at zero; meant for qk_norm false (a norm has no slope at zero)."""
-    zero_residual: bool = False
-    """Whether the last matrix of each branch starts at zero."""
-    base_width: int | None = Field(default=None, gt=0)
-    """Width at which the parametrization equals the standard one; null: the model's own."""
-    base_depth: int | None = Field(default=None, gt=0)
-    """Depth at which the parametrization equals the standard one; null: the model's own."""
-    base_head_width: int | None = Field(default=None, gt=0)
-    """Head width at which the parametrization's attention scale is the standard one; null: the model's own."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Model:
+    def _consistent(self) -> Self:
         if self.head_width % 2:
             raise ValueError(f"head_width {self.head_width} is odd; rotary positions turn pairs: give an even one")
-        if self.width % self.head_width:
-            even = [h for h in range(2, self.width + 1, 2) if self.width % h == 0]
-            raise ValueError(
-                f"width {self.width} is not divisible by head_width {self.head_width}; valid head widths for "
-                f"this width: {', '.join(map(str, even)) or 'none (the width is odd)'}"
-            )
+        self._check_heads(even=True)
         return self
-
-    @property
-    def feed_forward_width(self) -> int:
-        """Hidden channels of the feed-forward module, at least 1."""
-        return max(1, round(self.feed_forward_ratio * self.width))
 
     def size(self, vocab_size: int) -> TransformerSize:
         """What its FLOPs depend on."""
@@ -158,43 +126,53 @@ def cost(config: Config, vocab_size: int | None = None) -> Cost:
 
 
 def run(trial: Trial, config: Config, context: Context) -> Outcome:
-    """Train and evaluate. Metrics, beside those of harness.training.train (losses in nats a token):
-
-    validation_bits_per_byte, test_bits_per_byte, flops (all), flops_model, flops_optimizer, parameters
-    (the blocks' matrices), parameters_total, tokens, model_width, tokens_per_step, tokens_per_second.
-    """
-    import time
-
+    """Train and evaluate. Metrics: those of ``learn`` and of ``planned``."""
     from harness.data.corpus import load
-    from harness.training import train
     from harness.workloads._language_task import LanguageTask
 
     start = time.perf_counter()
     corpus = load(config.data, context.data_folder, trial.data or None)
     task = LanguageTask(config, corpus, trial.seed)
-    vocab_size = corpus.vocab_size
+    return learn(task, trial, context, planned(config, corpus.vocab_size), time.perf_counter() - start)
+
+
+def planned(config: Config, vocab_size: int) -> dict[str, float]:
+    """Metrics that follow from the config: flops (all), flops_model, flops_optimizer, parameters (the blocks'
+    matrices), tokens, model_width, tokens_per_step.
+    """
     total = cost(config, vocab_size)
     flops_model = training_flops(config.model.size(vocab_size), config.model.context, total.tokens)
+    return {
+        "flops": total.flops,
+        "flops_model": flops_model,
+        "flops_optimizer": total.flops - flops_model,
+        "parameters": float(total.parameters),
+        "tokens": float(total.tokens),
+        "model_width": float(config.model.width),
+        "tokens_per_step": float(config.tokens_per_step),
+    }
+
+
+def learn(
+    task: LanguageTask, trial: Trial, context: Context, metrics: Mapping[str, float], setup_seconds: float
+) -> Outcome:
+    """Train and evaluate any language task, with these metrics beside those of harness.training.train.
+
+    Adds parameters_total, validation_bits_per_byte, test_bits_per_byte, tokens_per_second; losses are in nats a
+    token.
+    """
+    from harness.training import train
+
     outcome = train(
-        task, config.training, context, identity=trial.identity,
-        setup_seconds=time.perf_counter() - start,
-        metrics={
-            "flops": total.flops,
-            "flops_model": flops_model,
-            "flops_optimizer": total.flops - flops_model,
-            "parameters": float(total.parameters),
-            "parameters_total": float(task.parameters_total),
-            "tokens": float(total.tokens),
-            "model_width": float(config.model.width),
-            "tokens_per_step": float(config.tokens_per_step),
-        },
+        task, task.config.training, context, identity=trial.identity, setup_seconds=setup_seconds,
+        metrics={**metrics, "parameters_total": float(task.parameters_total)},
     )
     for split in ("validation", "test"):
         loss = outcome.metrics[f"{split}_loss"]
-        outcome.metrics[f"{split}_bits_per_byte"] = bits_per_byte(loss, bytes_per_token(corpus, split))
+        outcome.metrics[f"{split}_bits_per_byte"] = bits_per_byte(loss, bytes_per_token(task.corpus, split))
     seconds = outcome.metrics["seconds_training"]
     finished = outcome.diverged_step is None
-    outcome.metrics["tokens_per_second"] = total.tokens / seconds if seconds and finished else None
+    outcome.metrics["tokens_per_second"] = metrics["tokens"] / seconds if seconds and finished else None
     return outcome
 
 

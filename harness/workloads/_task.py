@@ -1,0 +1,164 @@
+"""What every task on the training loop shares: the model from its sections, groups, precision, evaluation.
+
+A task of its own says its network, its batches and its losses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.methods.construct import build
+from harness.methods.norm import Norm
+from harness.methods.optimizer import Optimizer
+from harness.methods.parametrization import Parametrization
+from harness.models.parameters import initialise, parameter_groups, places, scalings
+from harness.streams import Streams
+from harness.workloads._sections import Compute, Network, Training
+
+MOST_SHAPES = 256
+"""Shapes of model that one worker compiles before it says that there are too many."""
+
+
+class LearningConfig(Protocol):
+    """The sections that a config of any learning task has."""
+
+    @property
+    def model(self) -> Network: ...
+    @property
+    def training(self) -> Training: ...
+    @property
+    def compute(self) -> Compute: ...
+    @property
+    def optimizer(self) -> Mapping[str, Any]: ...
+    @property
+    def parametrization(self) -> Mapping[str, Any]: ...
+    @property
+    def norm(self) -> Mapping[str, Any]: ...
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        ...
+
+
+def compiled(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The loss compiled for its shapes; trials of equal shape in one process share the compiled code.
+
+    torch's default would run a ninth shape uncompiled, with other numerics and only a warning.
+    """
+    import torch._dynamo.config as settings
+
+    settings.recompile_limit = settings.accumulated_recompile_limit = MOST_SHAPES
+    settings.fail_on_recompile_limit_hit = True
+    return torch.compile(loss, dynamic=False)
+
+
+def usable_device(compute: Compute) -> torch.device:
+    """The device asked for; HarnessError if it is not here. Sets the number of threads."""
+    device = torch.device(compute.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise HarnessError("compute.device 'cuda': no CUDA device here; valid here: cpu")
+    if torch.get_num_threads() != compute.threads:
+        torch.set_num_threads(compute.threads)
+    return device
+
+
+class LearningTask(ABC):
+    """See harness.training.Task. A sub-class sets what its ``network`` needs before it calls ``__init__``.
+
+    Held-out items (windows of text, images) are known by their places in a split.
+    """
+
+    def __init__(self, config: LearningConfig, seed: int, trivial_loss: float) -> None:
+        self.learning = config
+        self.steps = config.steps
+        self.device = usable_device(config.compute)
+        self.streams = Streams(seed, f"width={config.model.width},depth={config.model.depth}")
+        self.torch_seed = self.streams.key("torch") >> 1
+        self.trivial_loss = trivial_loss
+        self._build()
+        self._loss: Callable[[Tensor], Tensor] = self._eager_loss
+        if config.compute.compile:
+            self._loss = compiled(self._eager_loss)
+
+    def _build(self) -> None:
+        config, section = self.learning, self.learning.model
+        optimizer: Optimizer = build("optimizer", config.optimizer, "optimizer")
+        parametrization: Parametrization = build(
+            "parametrization", config.parametrization, "parametrization"
+        )
+        norm: Norm = build("norm", config.norm, "norm")
+        base = section.base
+        with torch.device("meta"):
+            base_places = places(self.network(base, norm, parametrization))
+        self.model = self.network(section, norm, parametrization)
+        scaling = scalings(self.model, base_places, (section.depth, base.depth), parametrization, optimizer)
+        initialise(self.model, scaling, self.streams)
+        self.model.to(self.device)
+        self.groups = parameter_groups(self.model, scaling)
+        self.optimizer = optimizer.build(self.groups)
+        self.parameters_total = sum(p.numel() for p in self.model.parameters())
+
+    # --- what a task says for itself ---------------------------------------------------------------------
+
+    @abstractmethod
+    def network(self, section: Any, norm: Norm, parametrization: Parametrization) -> nn.Module:
+        """The network of a model section: the config's own, and once the base model's."""
+
+    @abstractmethod
+    def batch(self, step: int, part: int) -> Tensor:
+        """Part ``part`` of the step's batch: a function of seed, size and step alone."""
+
+    @abstractmethod
+    def held_out(self, split: str) -> np.ndarray:
+        """Places of the fixed items of ``validation`` or ``test``, in the order of the split."""
+
+    @abstractmethod
+    def items(self, split: str, held: np.ndarray) -> Tensor:
+        """The items at these places, as ``batch`` gives them."""
+
+    @property
+    @abstractmethod
+    def items_at_once(self) -> int:
+        """Items of one forward pass in evaluation."""
+
+    @abstractmethod
+    def _eager_loss(self, batch: Tensor) -> Tensor:
+        """Mean loss of a batch, uncompiled, in the trial's dtype."""
+
+    # --- what they share ---------------------------------------------------------------------------------
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The trial's number format."""
+        enabled = self.learning.compute.dtype == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Mean loss of a batch, compiled if the trial asks for it."""
+        return self._loss(batch)
+
+    @torch.no_grad()
+    def evaluate(self, split: str) -> float:
+        """Mean loss over the split's fixed items; always the uncompiled model."""
+        held = self.held_out(split)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for start in range(0, len(held), self.items_at_once):
+            part = held[start : start + self.items_at_once]
+            total += self._eager_loss(self.items(split, part)).double() * len(part)
+        return total.item() / len(held)
+
+    def after_step(self, step: int) -> None:  # noqa: B027
+        """Called after each update. Nothing here: a dense network keeps no state beside its weights."""
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs of the uncompiled model."""
+        with self.autocast():
+            return self.model(inputs)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import probes
+from harness.methods.modes import evaluating
 from harness.methods.optimizer import ParameterGroup
 from harness.outcome import Curve, finite
 from harness.workload import Context, Outcome
@@ -57,7 +58,10 @@ class Task(Protocol):
         ...
 
     def evaluate(self, split: str) -> float:
-        """Loss on the fixed windows of ``validation`` or ``test``; draws nothing, changes nothing."""
+        """Loss on the fixed windows of ``validation`` or ``test``; draws nothing, changes nothing.
+
+        Model and optimizer are in evaluation mode inside (harness.methods.modes), and as before when it returns.
+        """
         ...
 
     def after_step(self, step: int) -> None:
@@ -115,8 +119,10 @@ class Clocks:
 
 
 @contextmanager
-def _same_generators(device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+def _undisturbed(task: Task) -> Iterator[None]:
+    """For probes: modules in evaluation mode, the trained weights as they are; modes and generators put back."""
+    devices = [task.device] if task.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), evaluating(task.model):
         yield
 
 
@@ -180,7 +186,7 @@ class Loop:
     def _call_probes(self, method: str, step: int) -> None:
         wanting = [p for p in self.probes.values() if p.wants(step)]
         if wanting:
-            with self.clocks.during("probes"), _same_generators(self.task.device):
+            with self.clocks.during("probes"), _undisturbed(self.task):
                 for probe in wanting:
                     getattr(probe, method)(step)
 
@@ -352,7 +358,7 @@ def train(
     torch.manual_seed(task.torch_seed)
     loop = Loop(task, training, context, identity)
     loop.clocks.seconds["setup"] = setup_seconds
-    with loop.clocks.during("probes"), _same_generators(task.device):
+    with loop.clocks.during("probes"), _undisturbed(task):
         for probe in loop.probes.values():
             probe.start(task.model, task.groups, task.optimizer, task)
     loop.resume()

@@ -57,6 +57,30 @@ def test_an_optimizer_as_a_user_would_write_it_passes(plugin):  # noqa: F811
     assert check(plugin, LION) == []
 
 
+SWITCHES = """
+    training = False
+
+    def train(self):
+        self.training = True
+
+    @torch.no_grad()
+    def eval(self):
+        for g in self.param_groups:
+            for p in g["params"]:
+                p.add_(self.state[p]["m"])
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert self.training
+"""
+
+
+def test_an_optimizer_that_evaluates_other_weights_than_it_trains_passes(plugin):  # noqa: F811
+    step = "\n    @torch.no_grad()\n    def step(self, closure=None):\n"
+    assert step in LION
+    assert check(plugin, LION.replace(step, SWITCHES)) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -76,6 +100,12 @@ def test_an_optimizer_as_a_user_would_write_it_passes(plugin):  # noqa: F811
         ('return "adam"', 'return "lion"', "family('embedding') is 'lion'"),
         ("6.0 *", "0.0 *", "flops_per_step is 0.0"),
         ("def flops_per_step", "def flops", "lacks flops_per_step"),
+        ("    @torch.no_grad()\n", "    def eval(self): ...\n\n    @torch.no_grad()\n", "has eval() but no train()"),
+        (
+            "    @torch.no_grad()\n",
+            "    def train(self): ...\n\n    def eval(self):\n        self.state.clear()\n\n    @torch.no_grad()\n",
+            "evaluated after each step differs",
+        ),
         ("lr: float = 1e-3\n", "lr: float = 1e-3\n    beta: float\n", "field 'beta' needs a default"),
     ],
 )

@@ -18,6 +18,7 @@ from harness.outcome import Table
 from harness.training import Loop, lr_factor, train
 from harness.workload import Outcome
 from harness.workloads._language_task import LanguageTask
+from tests.methods.schedule_free import ScheduleFree
 from tests.workloads import tiny
 
 
@@ -143,6 +144,70 @@ def test_a_learning_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:
     assert outcome.diverged_step is not None
     assert outcome.metrics["validation_loss"] is None
     assert outcome.metrics["test_bits_per_byte"] is None
+
+
+# --- evaluation mode -------------------------------------------------------------------------------------
+
+
+class Noticing(torch.nn.Module):
+    """Drops nothing, and notes in which mode it is run."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.modes = inner, list[bool]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
+        return self.inner(x)
+
+
+def test_modules_evaluate_in_evaluation_and_probes_and_train_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Watching()
+    monkeypatch.setattr(probes, "build", lambda name, settings: probe)
+    task = tiny.task(training={"evaluations": 2})
+    noticing = task.model.final_norm = Noticing(task.model.final_norm)
+    before = probe.before_step
+    modes_in_probes: list[bool] = []
+    monkeypatch.setattr(
+        probe, "before_step", lambda step: (modes_in_probes.append(noticing.training), before(step))
+    )
+    train(task, task.config.training, tiny.context(tmp_path, probes={"watching": {}}))
+    # The probe's own pass at the start; six steps and an evaluation of one pass, twice; the test split.
+    assert noticing.modes == [False] + 2 * ([True] * 6 + [False]) + [False]
+    assert modes_in_probes == [False] * 3
+    assert all(m.training for m in task.model.modules())
+
+
+def schedule_free(evaluations: int, folder: Path, fields: dict[str, Any]) -> tuple[Outcome, list[float]]:
+    """A run, and its validation losses as the trained, not the evaluated weights would have them."""
+    task = tiny.task(training={"evaluations": evaluations, "clip_norm": None})
+    task.optimizer = ScheduleFree(task.model.parameters(), lr=0.5)
+    task.optimizer.train()
+    trained: list[float] = []
+
+    def after_step(step: int) -> None:
+        with torch.no_grad():
+            batch = task.items("validation", task.held_out("validation"))
+            trained.append(task._eager_loss(batch).item())
+
+    task.after_step = after_step  # type: ignore[method-assign]
+    return train(task, task.config.training, tiny.context(folder, **fields)), trained
+
+
+def test_a_schedule_free_optimizer_is_evaluated_at_its_average_and_trained_as_if_it_were_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "build", lambda name, settings: Watching())
+    rarely, _ = schedule_free(1, tmp_path / "a", {})
+    often, trained = schedule_free(12, tmp_path / "b", {"probes": {"watching": {}}})
+    assert often.curves["train_loss"] == rarely.curves["train_loss"]
+    assert often.metrics["test_loss"] == rarely.metrics["test_loss"]
+    # One step in, x and y are one; after that the average lags behind.
+    found = often.curves["validation_loss"].values
+    assert found[0] == pytest.approx(trained[0], rel=1e-5)
+    assert all(a is not None and a > b + 1e-4 for a, b in zip(found[2:], trained[2:], strict=True))
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from harness.methods.modes import evaluating, missing_switch
 from harness.methods.optimizer import Optimizer, ParameterGroup
 from harness.methods.parametrization import Scaling
 from harness.methods.roles import Role
@@ -41,12 +42,25 @@ def _gradients(groups: list[ParameterGroup], step: int) -> None:
             p.grad = torch.randn(p.shape, generator=generator)
 
 
-def _trained(method: Any, scaling: Scaling | None = None) -> tuple[list[torch.Tensor], Any, list[ParameterGroup]]:
-    groups = _groups(scaling)
+def _built(method: Any, groups: list[ParameterGroup]) -> Any:
     optimizer = method.build(groups)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    return optimizer
+
+
+def _trained(
+    method: Any, scaling: Scaling | None = None, evaluated: bool = False
+) -> tuple[list[torch.Tensor], Any, list[ParameterGroup]]:
+    groups = _groups(scaling)
+    optimizer = _built(method, groups)
+    model = torch.nn.ParameterList(p for g in groups for p in g.parameters)
     for step in range(STEPS):
         _gradients(groups, step)
         optimizer.step()
+        if evaluated:
+            with evaluating(model, optimizer):
+                pass
     return [p.detach().clone() for g in groups for p in g.parameters], optimizer, groups
 
 
@@ -75,6 +89,7 @@ def check(method: Any) -> Iterator[str]:
     if all(torch.equal(a, b) for a, b in zip(first, halved, strict=True)):
         yield "build: scaling.lr of the groups is ignored"
     yield from _resumes(method)
+    yield from _evaluates(method, optimizer, first)
     for role in ("embedding", "hidden", "readout", "vector"):
         family = method.family(role)
         if family not in ("adam", "muon", "sgd"):
@@ -88,7 +103,7 @@ def _resumes(method: Any) -> Iterator[str]:
     _, optimizer, groups = _trained(method)
     other = [dataclasses.replace(g, parameters=[torch.nn.Parameter(p.detach().clone()) for p in g.parameters])
              for g in groups]  # fmt: skip
-    resumed = method.build(other)
+    resumed = _built(method, other)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for gs, o in ((groups, optimizer), (other, resumed)):
         _gradients(gs, STEPS)
@@ -96,3 +111,12 @@ def _resumes(method: Any) -> Iterator[str]:
     pairs = zip(groups, other, strict=True)
     if any(not torch.equal(a, b) for g, h in pairs for a, b in zip(g.parameters, h.parameters, strict=True)):
         yield "state_dict: a run resumed from it differs from the undisturbed one"
+
+
+def _evaluates(method: Any, optimizer: Any, undisturbed: list[torch.Tensor]) -> Iterator[str]:
+    if problem := missing_switch(optimizer):
+        yield f"build: {problem}"
+    elif hasattr(optimizer, "eval"):
+        evaluated, _, _ = _trained(method, evaluated=True)
+        if any(not torch.equal(a, b) for a, b in zip(undisturbed, evaluated, strict=True)):
+            yield "eval, train: a run that was evaluated after each step differs from the undisturbed one"

@@ -33,7 +33,13 @@ class ParameterGroup:
 @runtime_checkable
 class Optimizer(Protocol):
     """Builds a ``torch.optim.Optimizer`` whose groups carry ``lr``; the training loop scales ``lr`` by the
-    schedule, every group by the same factor, so a method may give each group its own peak LR."""
+    schedule, every group by the same factor, so a method may give each group its own peak LR.
+
+    What it builds may have the switches ``eval()`` and ``train()``, both or none, if it evaluates other weights
+    than it trains (schedule-free): ``eval()`` puts those to be evaluated into the parameters, ``train()`` those
+    to be trained. The harness calls ``train()`` before the first step and the two around every evaluation, and
+    then puts the trained weights back bit for bit; state must be left as if nobody had evaluated.
+    """
 
     lr: float
 

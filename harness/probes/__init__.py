@@ -9,12 +9,14 @@ The training loop calls, in this order::
         if probe.wants(step): probe.before_step(step)    weights before the update
         optimizer.step()
         if probe.wants(step): probe.after_step(step)     weights after the update, gradients still there
-    probe.finish()                                       -> harness.records.record.Table
+    probe.finish()                                       -> harness.outcome.Table
 
 ``step`` counts from 0, so after_step(step) sees ``step + 1`` updates. A probe that wants updates copies the
 weights in before_step and subtracts them in after_step. It writes to no weight, gradient, buffer or state and
 leaves no hook on a module when a call returns (a compiled step would trace it). The loop saves and restores
-torch's generators around each call, and counts the time on the clock ``probes``.
+torch's generators around each call, and counts the time on the clock ``probes``. Modules are in evaluation mode
+while a probe looks. Weights and updates are those that are trained; ``task.forward`` uses those that are
+evaluated, where an optimizer tells them apart (schedule-free).
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class ProbedTask(Protocol):
         ...
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        """The uncompiled model on such inputs, without gradients, in the trial's dtype; hooks are seen."""
+        """The uncompiled model on such inputs, without gradients, in the trial's dtype and in evaluation mode; hooks
+        are seen."""
         ...
 
 

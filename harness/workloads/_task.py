@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.methods.construct import build
+from harness.methods.modes import evaluating, set_training
 from harness.methods.norm import Norm
 from harness.methods.optimizer import Optimizer
 from harness.methods.parametrization import Parametrization
@@ -104,6 +105,7 @@ class LearningTask(ABC):
         self.model.to(self.device)
         self.groups = parameter_groups(self.model, scaling)
         self.optimizer = optimizer.build(self.groups)
+        set_training(self.optimizer)
         self.parameters_total = sum(p.numel() for p in self.model.parameters())
 
     # --- what a task says for itself ---------------------------------------------------------------------
@@ -146,12 +148,13 @@ class LearningTask(ABC):
 
     @torch.no_grad()
     def evaluate(self, split: str) -> float:
-        """Mean loss over the split's fixed items; always the uncompiled model."""
+        """Mean loss over the split's fixed items; always the uncompiled model, in evaluation mode."""
         held = self.held_out(split)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for start in range(0, len(held), self.items_at_once):
-            part = held[start : start + self.items_at_once]
-            total += self._eager_loss(self.items(split, part)).double() * len(part)
+        with evaluating(self.model, self.optimizer):
+            for start in range(0, len(held), self.items_at_once):
+                part = held[start : start + self.items_at_once]
+                total += self._eager_loss(self.items(split, part)).double() * len(part)
         return total.item() / len(held)
 
     def after_step(self, step: int) -> None:  # noqa: B027
@@ -159,6 +162,6 @@ class LearningTask(ABC):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of the uncompiled model."""
-        with self.autocast():
+        """Outputs of the uncompiled model, in evaluation mode and with the weights that are evaluated."""
+        with evaluating(self.model, self.optimizer), self.autocast():
             return self.model(inputs)

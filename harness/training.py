@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness import probes
 from harness.methods.modes import evaluating
 from harness.methods.optimizer import ParameterGroup
-from harness.outcome import Curve, finite
+from harness.outcome import Curve, Table, finite
 from harness.workload import Context, Outcome
 from harness.workloads._sections import Training
 
@@ -62,6 +62,10 @@ class Task(Protocol):
 
         Model and optimizer are in evaluation mode inside (harness.methods.modes), and as before when it returns.
         """
+        ...
+
+    def test(self) -> tuple[float, Mapping[str, Table]]:
+        """``evaluate("test")``, with what the record keeps of it in more detail."""
         ...
 
     def after_step(self, step: int) -> None:
@@ -143,6 +147,8 @@ class Loop:
         self.diverged_step: int | None = None
         self.reason = ""
         self.resumed = 0
+        self.tables: Mapping[str, Table] = {}
+        """Of the test split, once it was read."""
         self.peaks = [float(group["lr"]) for group in task.optimizer.param_groups]
         self.probes = {name: probes.build(name, s) for name, s in context.probes.items()}
         last = task.steps
@@ -328,13 +334,14 @@ class Loop:
         if self.diverged_step is not None:
             return dict.fromkeys(names)
         with self.clocks.during("evaluation"):
-            test = self.task.evaluate("test")
+            test, tables = self.task.test()
         last = max(1, round(FINAL_SHARE * self.task.steps))
         values = (self.losses[-last:].double().mean().item(), self.validation[self.task.steps], test)
         if not all(math.isfinite(v) for v in values):
             self.diverged_step = self.task.steps
             self.reason = "diverged: a loss after the last step is not finite"
             return dict.fromkeys(names)
+        self.tables = tables
         return dict(zip(names, values, strict=True))
 
 
@@ -350,9 +357,9 @@ def train(
     """Train a task to the end of its schedule and evaluate it.
 
     ``identity`` is the trial's, so that a checkpoint of another trial is never resumed; ``metrics`` are the
-    workload's own, put beside train_loss_final, validation_loss, test_loss (as ``task.evaluate`` gives them),
-    trivial_loss, steps and seconds_training. A run that diverges has no losses and its ``diverged_step``:
-    the step (from 0) whose loss or gradient norm was not finite, or whose loss was above
+    workload's own, put beside train_loss_final, validation_loss, test_loss (as the task gives them),
+    trivial_loss, steps and seconds_training. A run that diverges has no losses and tables, and its
+    ``diverged_step``: the step (from 0) whose loss or gradient norm was not finite, or whose loss was above
     ``training.divergence_factor`` times the trivial loss.
     """
     torch.manual_seed(task.torch_seed)
@@ -365,7 +372,7 @@ def train(
     loop.run()
     losses = loop.final_losses()
     with loop.clocks.during("probes"):
-        tables = {name: probe.finish() for name, probe in loop.probes.items()}
+        probed = {name: probe.finish() for name, probe in loop.probes.items()}
     seconds = {"evaluation": 0.0, "probes": 0.0, **loop.clocks.seconds}
     return Outcome(
         metrics={
@@ -376,7 +383,8 @@ def train(
             **(metrics or {}),
         },
         curves=loop.curves(),
-        probes=tables,
+        probes=probed,
+        tables=dict(loop.tables),
         seconds=seconds,
         diverged_step=loop.diverged_step,
         reason=loop.reason,

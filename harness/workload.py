@@ -87,6 +87,8 @@ class Outcome:
     metrics: dict[str, float | None] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     probes: dict[str, Table] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    """What is kept in more detail than a metric: per image, per block of the test split."""
     seconds: dict[str, float] = field(default_factory=dict)
     diverged_step: int | None = None
     reason: str = ""

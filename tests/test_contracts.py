@@ -100,7 +100,7 @@ def test_an_optimizer_that_evaluates_other_weights_than_it_trains_passes(plugin)
         ('return "adam"', 'return "lion"', "family('embedding') is 'lion'"),
         ("6.0 *", "0.0 *", "flops_per_step is 0.0"),
         ("def flops_per_step", "def flops", "lacks flops_per_step"),
-        ("    @torch.no_grad()\n", "    def eval(self): ...\n\n    @torch.no_grad()\n", "has eval() but no train()"),
+        ("    @torch.no_grad()\n", "    def eval(self): ...\n\n    @torch.no_grad()\n", "eval() but no train()"),
         (
             "    @torch.no_grad()\n",
             "    def train(self): ...\n\n    def eval(self):\n        self.state.clear()\n\n    @torch.no_grad()\n",

@@ -132,6 +132,7 @@ def test_divergence_is_data(spoil: Callable, reason: str, tmp_path: Path) -> Non
     assert outcome.reason.startswith("diverged at step 7: ")
     assert re.search(reason, outcome.reason)
     assert [outcome.metrics[k] for k in ("validation_loss", "test_loss", "train_loss_final")] == [None] * 3
+    assert outcome.tables == {}
     assert outcome.metrics["tokens"] == 1.0
     assert outcome.curves["train_loss"].steps == list(range(1, 8))
     assert outcome.curves["validation_loss"].steps == [4]

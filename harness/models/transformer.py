@@ -82,6 +82,15 @@ def next_token_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     return F.cross_entropy(logits_BTV.flatten(0, -2).float(), targets_BT.flatten())
 
 
+def next_token_losses(logits_BTV: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """``next_token_loss``, to the bit, and each token's loss, (B, T)."""
+    # What cross_entropy does, in its two steps, so that the first is done once.
+    log_share = F.log_softmax(logits_BTV.flatten(0, -2).float(), 1)
+    targets = targets_BT.flatten()
+    each = F.nll_loss(log_share, targets, reduction="none")
+    return F.nll_loss(log_share, targets), each.view(targets_BT.shape)
+
+
 def trivial_loss(vocab_size: int) -> float:
     """ln V: the loss of the uniform distribution."""
     return math.log(vocab_size)

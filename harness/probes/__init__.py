@@ -48,8 +48,8 @@ class ProbedTask(Protocol):
         ...
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        """The uncompiled model on such inputs, without gradients, in the trial's dtype and in evaluation mode; hooks
-        are seen."""
+        """The uncompiled model on such inputs, without gradients, in the trial's dtype and in evaluation mode;
+        hooks are seen."""
         ...
 
 

@@ -12,7 +12,7 @@ from harness.errors import DataError
 from harness.methods.norm import Norm
 from harness.methods.parametrization import Parametrization
 from harness.models.blocks import BuildFeedForward, dense
-from harness.models.transformer import Architecture, Transformer, next_token_loss, trivial_loss
+from harness.models.transformer import Architecture, Transformer, next_token_loss, next_token_losses, trivial_loss
 from harness.workloads._task import LearningTask
 
 if TYPE_CHECKING:
@@ -102,6 +102,10 @@ class LanguageTask(LearningTask):
     def items_at_once(self) -> int:
         return max(1, EVALUATION_BATCH_TOKENS[self.device.type] // self.config.model.context)
 
+    @property
+    def item_tokens(self) -> int:
+        return self.config.model.context
+
     def probe_batch(self, size: int) -> Tensor:
         """(size, context) held-out tokens, the same for every trial."""
         offsets = self._fixed_windows("validation", size * self.config.model.context)
@@ -113,6 +117,11 @@ class LanguageTask(LearningTask):
         """Mean nats a token of (sequences, context + 1) tokens."""
         with self.autocast():
             return next_token_loss(self.model(batch[:, :-1]), batch[:, 1:])
+
+    def _losses(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        with self.autocast():
+            mean, each_BT = next_token_losses(self.model(batch[:, :-1]), batch[:, 1:])
+        return mean, each_BT.double().mean(1)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -21,9 +21,14 @@ from harness.methods.norm import Norm
 from harness.methods.optimizer import Optimizer
 from harness.methods.parametrization import Parametrization
 from harness.models.parameters import initialise, parameter_groups, places, scalings
+from harness.outcome import Table
 from harness.streams import Streams
 from harness.workloads._sections import Compute, Network, Training
 
+TEST_BLOCKS = "test_loss_blocks"
+"""Table of the test loss by runs of neighbouring items: the finite sample's error is read from their spread."""
+NUM_BLOCKS = 16
+"""Rows of that table, fewer only where there are fewer items."""
 MOST_SHAPES = 256
 """Shapes of model that one worker compiles before it says that there are too many."""
 
@@ -49,7 +54,7 @@ class LearningConfig(Protocol):
         ...
 
 
-def compiled(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def compiled(loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     """The loss compiled for its shapes; trials of equal shape in one process share the compiled code.
 
     torch's default would run a ninth shape uncompiled, with other numerics and only a warning.
@@ -85,7 +90,7 @@ class LearningTask(ABC):
         self.torch_seed = self.streams.key("torch") >> 1
         self.trivial_loss = trivial_loss
         self._build()
-        self._loss: Callable[[Tensor], Tensor] = self._eager_loss
+        self._loss: Callable[[Any], Tensor] = self._eager_loss
         if config.compute.compile:
             self._loss = compiled(self._eager_loss)
 
@@ -115,7 +120,7 @@ class LearningTask(ABC):
         """The network of a model section: the config's own, and once the base model's."""
 
     @abstractmethod
-    def batch(self, step: int, part: int) -> Tensor:
+    def batch(self, step: int, part: int) -> Any:
         """Part ``part`` of the step's batch: a function of seed, size and step alone."""
 
     @abstractmethod
@@ -123,7 +128,7 @@ class LearningTask(ABC):
         """Places of the fixed items of ``validation`` or ``test``, in the order of the split."""
 
     @abstractmethod
-    def items(self, split: str, held: np.ndarray) -> Tensor:
+    def items(self, split: str, held: np.ndarray) -> Any:
         """The items at these places, as ``batch`` gives them."""
 
     @property
@@ -131,9 +136,18 @@ class LearningTask(ABC):
     def items_at_once(self) -> int:
         """Items of one forward pass in evaluation."""
 
+    @property
     @abstractmethod
-    def _eager_loss(self, batch: Tensor) -> Tensor:
+    def item_tokens(self) -> int:
+        """Tokens (images) that an item's loss is the mean of."""
+
+    @abstractmethod
+    def _eager_loss(self, batch: Any) -> Tensor:
         """Mean loss of a batch, uncompiled, in the trial's dtype."""
+
+    @abstractmethod
+    def _losses(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The batch's mean loss as ``_eager_loss`` gives it, to the bit, and each item's, from one forward pass."""
 
     # --- what they share ---------------------------------------------------------------------------------
 
@@ -142,26 +156,53 @@ class LearningTask(ABC):
         enabled = self.learning.compute.dtype == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def loss(self, batch: Tensor) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """Mean loss of a batch, compiled if the trial asks for it."""
         return self._loss(batch)
 
     @torch.no_grad()
-    def evaluate(self, split: str) -> float:
-        """Mean loss over the split's fixed items; always the uncompiled model, in evaluation mode."""
-        held = self.held_out(split)
+    def _evaluate(self, split: str) -> tuple[float, Tensor]:
+        """Mean loss over the split's fixed items, and each item's, by the uncompiled model in evaluation mode."""
+        held, each = self.held_out(split), []
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with evaluating(self.model, self.optimizer):
             for start in range(0, len(held), self.items_at_once):
                 part = held[start : start + self.items_at_once]
-                total += self._eager_loss(self.items(split, part)).double() * len(part)
-        return total.item() / len(held)
+                mean, of_items = self._losses(self.items(split, part))
+                total += mean.double() * len(part)
+                each.append(of_items)
+        return total.item() / len(held), torch.cat(each)
+
+    def evaluate(self, split: str) -> float:
+        """Mean loss over the fixed items of ``validation`` or ``test``."""
+        return self._evaluate(split)[0]
+
+    def test(self) -> tuple[float, Mapping[str, Table]]:
+        """``evaluate("test")``, and the same losses block by block."""
+        loss, each = self._evaluate("test")
+        return loss, {TEST_BLOCKS: loss_blocks(each, self.item_tokens)}
+
+    @abstractmethod
+    def probe_batch(self, size: int) -> Any:
+        """``size`` held-out inputs of ``forward``, the same for every trial."""
 
     def after_step(self, step: int) -> None:  # noqa: B027
         """Called after each update. Nothing here: a dense network keeps no state beside its weights."""
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Any) -> Tensor:
         """Outputs of the uncompiled model, in evaluation mode and with the weights that are evaluated."""
         with evaluating(self.model, self.optimizer), self.autocast():
             return self.model(inputs)
+
+
+def loss_blocks(losses: Tensor, tokens: int) -> Table:
+    """Mean losses of NUM_BLOCKS runs of neighbouring items of this many tokens each; their sizes differ by one item
+    at most, and their token-weighted mean is the mean of all.
+    """
+    blocks = np.array_split(losses.double().cpu().numpy(), min(NUM_BLOCKS, len(losses)))
+    return Table(
+        columns=["block", "loss", "tokens"],
+        rows=[[i, float(block.mean()), tokens * len(block)] for i, block in enumerate(blocks)],
+        about={"loss": "mean over the block's tokens", "block": "neighbouring items of the test split"},
+    )

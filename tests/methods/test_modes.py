@@ -76,5 +76,5 @@ class OnlyEval(torch.optim.SGD):
 
 
 def test_one_switch_without_the_other_is_refused() -> None:
-    with pytest.raises(HarnessError, match=r"OnlyEval has eval\(\) but no train\(\); give it both switches or none"):
+    with pytest.raises(HarnessError, match=r"OnlyEval has eval\(\) but no train\(\); give it both"):
         set_training(OnlyEval([nn.Parameter(torch.zeros(1))], lr=0.1))

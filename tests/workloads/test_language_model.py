@@ -6,6 +6,7 @@ import functools
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,39 @@ def test_evaluation_repeats_and_equals_the_mean_over_windows() -> None:
     assert first == pytest.approx(np.mean(each), rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_test_loss_is_that_of_training_and_its_blocks_average_to_it(dtype: str) -> None:
+    # 27 windows in 16 blocks: of two sizes.
+    task = tiny.task(compute={"dtype": dtype}, training={"test_tokens": 27 * 16})
+    passes = count_calls(task.model)
+    loss, tables = task.test()
+    assert passes() == 1
+    held = task.held_out("test")
+    with torch.no_grad():
+        assert loss == task._eager_loss(task.items("test", held)).item()
+        each = [task._eager_loss(task.items("test", held[i : i + 1])).item() for i in range(27)]
+    table = tables["test_loss_blocks"]
+    assert table.columns == ["block", "loss", "tokens"]
+    assert [row[0] for row in table.rows] == list(range(16))
+    assert [row[2] for row in table.rows] == [32] * 11 + [16] * 5
+    assert sum(b * n for _, b, n in table.rows) / (27 * 16) == pytest.approx(loss, rel=1e-6)
+    # Neighbours in order: two windows a block, then one. Another batch rounds otherwise in bfloat16.
+    exact = {"float32": 1e-5, "bfloat16": 1e-2}[dtype]
+    assert table.rows[1][1] == pytest.approx((each[2] + each[3]) / 2, rel=exact)
+    assert table.rows[15][1] == pytest.approx(each[26], rel=exact)
+
+
+def test_a_short_test_split_has_a_block_for_each_window() -> None:
+    _, tables = tiny.task(training={"test_tokens": 48}).test()
+    assert [row[2] for row in tables["test_loss_blocks"].rows] == [16] * 3
+
+
+def count_calls(module: torch.nn.Module) -> Callable[[], int]:
+    calls: list[int] = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return lambda: len(calls)
+
+
 def test_metrics_of_a_run(tmp_path: Path) -> None:
     outcome = tiny.run(tmp_path)
     m = outcome.metrics
@@ -180,6 +214,9 @@ def test_metrics_of_a_run(tmp_path: Path) -> None:
     assert m["tokens_per_second"] == pytest.approx(m["tokens"] / outcome.seconds["training"])
     assert outcome.curves["validation_loss"].steps == [4, 8, 12]
     assert outcome.curves["validation_loss"].values[-1] == m["validation_loss"]
+    assert list(outcome.tables) == ["test_loss_blocks"]
+    rows = outcome.tables["test_loss_blocks"].rows
+    assert sum(loss * n for _, loss, n in rows) / 480 == pytest.approx(m["test_loss"])
     assert set(outcome.seconds) >= {"setup", "training", "evaluation", "probes"}
 
 

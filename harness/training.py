@@ -189,9 +189,11 @@ class Loop:
             self.losses[step] = total
             self.norms[step] = norm
 
+    def _wanting(self, step: int) -> list[probes.Probe]:
+        return [probe for probe in self.probes.values() if probe.wants(step)]
+
     def _call_probes(self, method: str, step: int) -> None:
-        wanting = [p for p in self.probes.values() if p.wants(step)]
-        if wanting:
+        if wanting := self._wanting(step):
             with self.clocks.during("probes"), _undisturbed(self.task):
                 for probe in wanting:
                     getattr(probe, method)(step)
@@ -224,7 +226,9 @@ class Loop:
             step = self.step
             self._set_lr(step)
             self._gradients(step)
-            if (step + 1) % every == 0 and not self._look(step + 1):
+            # A probe never sees what comes after a divergence.
+            looks = (step + 1) % every == 0 or self._wanting(step)
+            if looks and not self._look(step + 1):
                 break
             self._call_probes("before_step", step)
             task.optimizer.step()

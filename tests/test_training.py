@@ -15,7 +15,7 @@ from harness import probes
 from harness.data import corpus
 from harness.errors import UnknownNameError
 from harness.outcome import Table
-from harness.training import Loop, lr_factor, train
+from harness.training import CHECK_EVERY, Loop, lr_factor, train
 from harness.workload import Outcome
 from harness.workloads._language_task import LanguageTask
 from tests.methods.schedule_free import ScheduleFree
@@ -136,6 +136,29 @@ def test_divergence_is_data(spoil: Callable, reason: str, tmp_path: Path) -> Non
     assert outcome.metrics["tokens"] == 1.0
     assert outcome.curves["train_loss"].steps == list(range(1, 8))
     assert outcome.curves["validation_loss"].steps == [4]
+
+
+@pytest.mark.parametrize("evaluations", [1, 12])
+def test_a_rare_look_at_the_losses_changes_nothing_that_is_left(
+    evaluations: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CUDA the host looks each 25th step; a probe must not see what comes after a divergence meanwhile."""
+
+    def run(every: int) -> tuple[Outcome, list[tuple[str, int]]]:
+        monkeypatch.setitem(CHECK_EVERY, "cpu", every)
+        probe = Watching()
+        probe.wants = lambda step: step in (0, 5, 7, 8, 9)  # type: ignore[method-assign]
+        monkeypatch.setattr(probes, "build", lambda name, settings: probe)
+        task = Spoiled(tiny.config(training={"evaluations": evaluations}), tiny.TinyCorpus(), 0)
+        task.spoil = lambda loss: loss * math.nan  # type: ignore[method-assign]
+        folder = tmp_path / f"{every}"
+        return train(task, task.config.training, tiny.context(folder, probes={"watching": {}})), probe.calls
+
+    (often, calls), (rarely, late_calls) = run(1), run(25)
+    assert often.diverged_step == rarely.diverged_step == 7
+    assert calls == late_calls == [(w, s) for s in (0, 5) for w in ("before", "after")]
+    assert rarely.probes == often.probes
+    assert numbers(rarely) == numbers(often)
 
 
 def test_a_learning_rate_that_is_far_too_high_diverges(tmp_path: Path) -> None:

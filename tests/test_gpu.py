@@ -23,6 +23,7 @@ from harness.methods.roles import Role
 from harness.records.record import Record
 from harness.trial import Trial
 from harness.workload import Outcome
+from harness.workloads._language_task import STEPS_AHEAD
 from tests.workloads import tiny
 
 DEVICE = "cuda"
@@ -128,6 +129,20 @@ def test_the_corpus_lies_on_the_device_and_gives_the_cpus_batches() -> None:
         assert batch.device.type == DEVICE
         assert torch.equal(batch.cpu(), cpu.batch(step, 0))
     assert gpu._tokens("train").device.type == DEVICE
+
+
+def test_the_host_need_not_wait_for_a_batch_or_an_evaluation_pass() -> None:
+    task = tiny.task(compute={"device": DEVICE})
+    task.batch(0, 0)
+    held = task.held_out("validation")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(1, STEPS_AHEAD):
+            task.batch(step, 0)
+        with torch.no_grad():
+            task._losses(task.items("validation", held[:4]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

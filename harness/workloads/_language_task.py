@@ -22,6 +22,10 @@ EVALUATION_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 """Tokens of one forward pass in evaluation, at least one sequence. On a CPU the activations of more leave the
 cache: 16,384 took 1.3 to 1.9 times as long a token at widths 16 to 256."""
 
+STEPS_AHEAD = 25
+"""Steps whose windows are drawn together: as many as between two looks at the losses on CUDA (harness.training),
+where the host has just waited."""
+
 
 def architecture(model: Model, vocab_size: int) -> Architecture:
     """The network that a config section describes."""
@@ -42,6 +46,8 @@ class LanguageTask(LearningTask):
         self.config, self.corpus, self.feed_forward = config, corpus, feed_forward
         super().__init__(config, seed, trivial_loss(corpus.vocab_size))
         self._splits: dict[str, Any] = {}
+        self._held: dict[str, Tensor] = {}
+        self._ahead: tuple[int, Tensor] | None = None
         self._columns_T = torch.arange(config.model.context + 1, device=self.device)
 
     def network(self, section: Model, norm: Norm, parametrization: Parametrization) -> nn.Module:
@@ -70,22 +76,33 @@ class LanguageTask(LearningTask):
             self._splits[split] = tokens
         return self._splits[split]
 
-    def items(self, split: str, held: np.ndarray) -> Tensor:
+    def items(self, split: str, held: Tensor) -> Tensor:
         """(sequences, context + 1) tokens that start at these places."""
-        tokens = self._tokens(split)
+        tokens, index_BT = self._tokens(split), held[:, None] + self._columns_T
         if isinstance(tokens, Tensor):
-            # Only the offsets cross over to the GPU, not the index of every token.
-            starts_B = torch.from_numpy(held).to(tokens.device)
-            return tokens[starts_B[:, None] + self._columns_T].long()
-        return torch.from_numpy(tokens[held[:, None] + self._columns_T.numpy()].astype(np.int64))
+            return tokens[index_BT].long()
+        return torch.from_numpy(tokens[index_BT.numpy()].astype(np.int64))
 
     def batch(self, step: int, part: int) -> Tensor:
         """Random windows of the train split."""
         t = self.config.training
-        high = len(self._tokens("train")) - self.config.model.context
-        offsets = self.streams.integers("batch", step, high, t.batch_size)
         share = t.batch_size // t.gradient_accumulation
-        return self.items("train", offsets[part * share : (part + 1) * share])
+        return self.items("train", self._starts(step)[part * share : (part + 1) * share])
+
+    def _starts(self, step: int) -> Tensor:
+        """Offsets of the step's windows, drawn and sent to the device for STEPS_AHEAD steps at once."""
+        first = step - step % STEPS_AHEAD
+        if self._ahead is None or self._ahead[0] != first:
+            high = len(self._tokens("train")) - self.config.model.context
+            size = self.config.training.batch_size
+            steps = range(first, first + STEPS_AHEAD)
+            drawn = [self.streams.integers("batch", s, high, size) for s in steps]
+            self._ahead = (first, self._across(np.stack(drawn)))
+        return self._ahead[1][step - first]
+
+    def _across(self, places: np.ndarray) -> Tensor:
+        """To the device, for which the host waits until all that was asked of it before is done."""
+        return torch.from_numpy(places).to(self.device)
 
     def _fixed_windows(self, split: str, tokens: int) -> np.ndarray:
         """Offsets of evenly spaced windows that do not overlap, as many as cover ``tokens`` if there are."""
@@ -93,10 +110,13 @@ class LanguageTask(LearningTask):
         count = max(1, min(ceil_div(tokens, T), (length - 1) // T))
         return np.linspace(0, length - 1 - T, count).astype(np.int64) if count > 1 else np.zeros(1, np.int64)
 
-    def held_out(self, split: str) -> np.ndarray:
+    def held_out(self, split: str) -> Tensor:
         """Offsets of the split's fixed windows."""
-        t = self.config.training
-        return self._fixed_windows(split, t.evaluation_tokens if split == "validation" else t.test_tokens)
+        if split not in self._held:
+            t = self.config.training
+            tokens = t.evaluation_tokens if split == "validation" else t.test_tokens
+            self._held[split] = self._across(self._fixed_windows(split, tokens))
+        return self._held[split]
 
     @property
     def items_at_once(self) -> int:
@@ -109,7 +129,7 @@ class LanguageTask(LearningTask):
     def probe_batch(self, size: int) -> Tensor:
         """(size, context) held-out tokens, the same for every trial."""
         offsets = self._fixed_windows("validation", size * self.config.model.context)
-        return self.items("validation", offsets)[:, :-1]
+        return self.items("validation", self._across(offsets))[:, :-1]
 
     # --- losses ------------------------------------------------------------------------------------------
 

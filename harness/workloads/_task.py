@@ -124,11 +124,11 @@ class LearningTask(ABC):
         """Part ``part`` of the step's batch: a function of seed, size and step alone."""
 
     @abstractmethod
-    def held_out(self, split: str) -> np.ndarray:
-        """Places of the fixed items of ``validation`` or ``test``, in the order of the split."""
+    def held_out(self, split: str) -> Tensor:
+        """Places of the fixed items of ``validation`` or ``test``, in the order of the split, on the device."""
 
     @abstractmethod
-    def items(self, split: str, held: np.ndarray) -> Any:
+    def items(self, split: str, held: Tensor) -> Any:
         """The items at these places, as ``batch`` gives them."""
 
     @property

@@ -109,6 +109,31 @@ def test_batches_depend_on_seed_size_and_step_alone() -> None:
     assert not torch.equal(a.batch(3, 0), tiny.task(model={"width": 32}).batch(3, 0))
 
 
+def test_windows_cross_to_the_device_rarely_and_are_those_of_their_own_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crossings: list[tuple[int, ...]] = []
+    across = LanguageTask._across
+
+    def counted(self: LanguageTask, places: np.ndarray) -> torch.Tensor:
+        crossings.append(places.shape)
+        return across(self, places)
+
+    monkeypatch.setattr(LanguageTask, "_across", counted)
+    task = tiny.task(training={"gradient_accumulation": 2})
+    batches = {(step, part): task.batch(step, part) for step in range(60) for part in range(2)}
+    for _ in range(3):
+        task.evaluate("validation")
+    # 60 steps are 25 + 25 + 10; the validation windows cross once.
+    assert crossings == [(25, 4)] * 3 + [(20,)]
+    assert all(torch.equal(tiny.task(training={"gradient_accumulation": 2}).batch(*at), batches[at])
+               for at in ((0, 1), (24, 0), (25, 1), (59, 0)))  # fmt: skip
+    offsets = task.streams.integers("batch", 59, len(task.corpus.split("train")) - 16, 4)
+    assert [bytes(row.tolist()) for row in batches[59, 1]] == [
+        bytes(task.corpus.split("train")[o : o + 17]) for o in offsets[2:]
+    ]
+
+
 def test_accumulated_parts_are_the_batch() -> None:
     whole, parts = tiny.task(), tiny.task(training={"gradient_accumulation": 2})
     assert torch.equal(torch.cat([parts.batch(2, 0), parts.batch(2, 1)]), whole.batch(2, 0))
@@ -161,7 +186,7 @@ def test_evaluation_repeats_and_equals_the_mean_over_windows() -> None:
     task = tiny.task()
     first = task.evaluate("validation")
     assert task.evaluate("validation") == first
-    offsets = task._fixed_windows("validation", 320)
+    offsets = task.held_out("validation")
     with torch.no_grad():
         each = [task._eager_loss(task.items("validation", offsets[i : i + 1])).item() for i in range(20)]
     assert first == pytest.approx(np.mean(each), rel=1e-6)

@@ -52,18 +52,17 @@ class PictureTask(LearningTask):
         )
         return Pictures(a, norm, parametrization)
 
-    def items(self, split: str, held: np.ndarray) -> tuple[Tensor, Tensor]:
-        places = torch.from_numpy(held)
-        labels = places % CLASSES
-        bright = (torch.arange(PATCHES) + places[:, None]) % PATCHES < labels[:, None]
+    def items(self, split: str, held: Tensor) -> tuple[Tensor, Tensor]:
+        labels = held % CLASSES
+        bright = (torch.arange(PATCHES) + held[:, None]) % PATCHES < labels[:, None]
         noise = torch.randn(len(held), PATCHES, PIXELS, generator=torch.Generator().manual_seed(int(held[0])))
         return noise + 3.0 * bright[:, :, None], labels
 
     def batch(self, step: int, part: int) -> tuple[Tensor, Tensor]:
-        return self.items("train", self.streams.integers("batch", step, 10_000, 24))
+        return self.items("train", torch.from_numpy(self.streams.integers("batch", step, 10_000, 24)))
 
-    def held_out(self, split: str) -> np.ndarray:
-        return np.arange(50) + {"validation": 20_000, "test": 30_000}[split]
+    def held_out(self, split: str) -> Tensor:
+        return torch.arange(50) + {"validation": 20_000, "test": 30_000}[split]
 
     items_at_once = 12
     item_tokens = 1

@@ -20,6 +20,7 @@ from typing import IO, Any, BinaryIO
 from harness.data import readers, token_files
 from harness.data.corpus import DTYPES, FORMAT, META, SPLITS, Corpus, content_digest, open_corpus
 from harness.data.documents import Document, TextSource, cut_after
+from harness.data.overlap import also_in_train
 from harness.data.python_sources import PythonSources, list_digest, read_list
 from harness.data.spec import DataSpec, parse
 from harness.errors import DataError
@@ -179,6 +180,10 @@ class SplitWriter:
         self._hash.update(data)
         self.num_bytes += len(data)
 
+    def flush(self) -> None:
+        """Let readers of the file see all that was written."""
+        self._file.flush()
+
     def close(self) -> str:
         """Sync; the SHA-256 of all that was written."""
         sync(self._file)
@@ -198,6 +203,12 @@ class Staging:
 
     def discard(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def files(self) -> dict[str, Path]:
+        """The splits as far as they are written, to be read."""
+        for writer in self.splits.values():
+            writer.flush()
+        return {split: self.path / f"{split}.bin" for split in SPLITS}
 
     def finish(
         self, spec: DataSpec, *, vocab_size: int, dtype: str, about: Mapping[str, Any],
@@ -306,6 +317,7 @@ def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: 
                 counts[split] += 1
             about[split] = own.about()
     about["documents"] = counts
+    about["also_in_train"] = also_in_train(staging.files(), SEPARATOR)
     return staging.finish(spec, vocab_size=256, dtype="uint8", about=about)
 
 

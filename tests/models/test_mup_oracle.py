@@ -19,7 +19,7 @@ from harness.workloads._language_task import LanguageTask
 from tests.workloads import tiny
 
 WIDTH, BASE_WIDTH, HEAD, BASE_HEAD, DEPTH, CONTEXT, VOCABULARY = 32, 8, 16, 4, 2, 16, 256
-LR, DECAY, STEPS = 0.02, 0.1, 15
+LR, DECAY, EPS, STEPS = 0.02, 0.1, 1e-8, 15
 M = WIDTH / BASE_WIDTH
 
 
@@ -82,7 +82,7 @@ def copied(theirs: LanguageTask, qk_norm: bool) -> Plain:
     return plain
 
 
-def plain_optimizer(plain: Plain) -> torch.optim.Optimizer:
+def plain_optimizer(plain: Plain, eps: float = EPS) -> torch.optim.Optimizer:
     groups = []
     for name, p in plain.named_parameters():
         hidden = name.startswith("blocks") and p.ndim == 2
@@ -90,7 +90,7 @@ def plain_optimizer(plain: Plain) -> torch.optim.Optimizer:
         groups.append({
             "params": [p], "lr": LR / M if hidden else LR, "weight_decay": decay * M if hidden else decay,
         })  # fmt: skip
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8, foreach=False, fused=False)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=eps, foreach=False, fused=False)
 
 
 def losses(task: LanguageTask, model: nn.Module, optimizer: torch.optim.Optimizer, plain: bool) -> list[float]:
@@ -106,21 +106,28 @@ def losses(task: LanguageTask, model: nn.Module, optimizer: torch.optim.Optimize
     return found
 
 
-def task(qk_norm: bool, **parametrization: Any) -> LanguageTask:
+def task(qk_norm: bool, adam_eps: float = EPS, **parametrization: Any) -> LanguageTask:
     return tiny.task(
         model={
             "width": WIDTH, "head_width": HEAD, "depth": DEPTH, "context": CONTEXT, "qk_norm": qk_norm,
             "base_width": BASE_WIDTH, "base_head_width": BASE_HEAD,
         },
-        parametrization=parametrization, optimizer={"name": "adamw", "lr": LR, "weight_decay": DECAY},
+        parametrization=parametrization,
+        optimizer={"name": "adamw", "lr": LR, "weight_decay": DECAY, "eps": adam_eps},
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["table8", "table3"])
 @pytest.mark.parametrize("qk_norm", [True, False])
-def test_losses_of_fifteen_steps_are_those_of_the_table(qk_norm: bool) -> None:
-    ours = task(qk_norm, name="mup", form="table8", eps="constant")
+def test_losses_of_fifteen_steps_are_those_of_the_table(qk_norm: bool, form: str) -> None:
+    """Table 3 has no multiplier: its readout is smaller by m, and gives the same losses where eps is nothing."""
+    eps = EPS if form == "table8" else 1e-14
+    ours = task(qk_norm, eps, name="mup", form=form, eps="constant")
     plain = copied(ours, qk_norm)
-    expected = losses(ours, plain, plain_optimizer(plain), plain=True)
+    if form == "table3":
+        with torch.no_grad():
+            plain.readout.weight.mul_(M)
+    expected = losses(ours, plain, plain_optimizer(plain, eps), plain=True)
     found = losses(ours, ours.model, ours.optimizer, plain=False)
     assert found == pytest.approx(expected, abs=1e-5)
     assert expected[-1] < expected[0] - 1

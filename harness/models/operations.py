@@ -68,9 +68,13 @@ def rotate(x_BTGK: Tensor, table_TGI2: Tensor) -> Tensor:
 
 
 class _Heads(torch.autograd.Function):
-    """The formula of ``heads`` in complex arithmetic; rotation keeps the norm, so their order is free."""
+    """The formula of ``heads`` in complex arithmetic; rotation keeps the norm, so their order is free.
+
+    Outside of autocast, which would take the mean squares, being products, in bfloat16.
+    """
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any, qkv_BTC: Tensor, table: Tensor, num_heads: int, normed: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,6 +95,7 @@ class _Heads(torch.autograd.Function):
         return q, k, x[:, :, 2 * H :].transpose(1, 2)
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         table, *saved = ctx.saved_tensors
         gq, gk, gv = (g.transpose(1, 2) for g in gradients)

@@ -19,19 +19,22 @@ class Streams:
     """The size axes as text, e.g. ``width=24,depth=2``."""
 
     def key(self, purpose: str, name: str | int = "") -> int:
-        """A 64-bit key for one draw."""
+        """A 128-bit key for one draw."""
         text = f"{self.seed}|{self.size}|{purpose}|{name}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+
+    def _generator(self, purpose: str, name: str | int):
+        """numpy's, since Philox takes the whole key; torch's on a CPU takes 32 bits of a seed."""
+        import numpy as np
+
+        return np.random.Generator(np.random.Philox(key=self.key(purpose, name)))
 
     def integers(self, purpose: str, name: str | int, high: int, shape: int | tuple[int, ...]):
         """numpy int64 array of this shape, uniform on [0, high)."""
-        import numpy as np
-
-        return np.random.Generator(np.random.Philox(key=self.key(purpose, name))).integers(0, high, shape)
+        return self._generator(purpose, name).integers(0, high, shape)
 
     def normal(self, purpose: str, name: str | int, shape: tuple[int, ...]):
         """Unit normals as a CPU float32 tensor of this shape."""
         import torch
 
-        generator = torch.Generator(device="cpu").manual_seed(self.key(purpose, name) >> 1)
-        return torch.randn(shape, generator=generator, dtype=torch.float32)
+        return torch.from_numpy(self._generator(purpose, name).standard_normal(shape, dtype="float32"))

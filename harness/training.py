@@ -40,7 +40,7 @@ class Task(Protocol):
     trivial_loss: float
     """Loss of the best constant prediction that knows nothing, e.g. ln of the vocabulary."""
     torch_seed: int
-    """Seeds torch's generators, for methods that draw numbers in training."""
+    """Seeds torch's generators, for methods that draw numbers in training; one on a CPU takes its low 32 bits."""
     optimizer: torch.optim.Optimizer
 
     @property

@@ -99,7 +99,7 @@ HARMFUL = {
         "baselines/optimizers/_newton_schulz.py", "", MORE, "baselines.optimizers._newton_schulz",
         ("muon",),
     ),
-    "the random streams": ("harness/streams.py", "[:8]", "[:7]", "harness.streams", BOTH),
+    "the random streams": ("harness/streams.py", "[:16]", "[:15]", "harness.streams", BOTH),
     "how a method is built": ("harness/methods/construct.py", "", MORE, "harness.methods.construct", BOTH),
     "an operation of the model": ("harness/models/operations.py", "", MORE, "harness.models.operations", BOTH),
     "how tokens are read": ("harness/data/corpus.py", "", MORE, "harness.data.corpus", BOTH),

@@ -87,7 +87,7 @@ class LearningTask(ABC):
         self.steps = config.steps
         self.device = usable_device(config.compute)
         self.streams = Streams(seed, f"width={config.model.width},depth={config.model.depth}")
-        self.torch_seed = self.streams.key("torch") >> 1
+        self.torch_seed = self.streams.key("torch") % 2**63
         self.trivial_loss = trivial_loss
         self._build()
         self._loss: Callable[[Any], Tensor] = self._eager_loss

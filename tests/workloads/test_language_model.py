@@ -248,7 +248,7 @@ def test_metrics_of_a_run(tmp_path: Path) -> None:
 def test_training_learns_more_than_frequencies(tmp_path: Path) -> None:
     share = np.bincount(tiny.TinyCorpus().split("validation")) / 3000
     entropy = -sum(p * math.log(p) for p in share if p)
-    sections = {"optimizer": {"name": "muon", "lr": 0.05}, "training": {"steps": 120}}
+    sections = {"optimizer": {"name": "muon", "lr": 0.05}, "training": {"steps": 250}}
     loss = tiny.run(tmp_path, **sections).metrics["validation_loss"]
     assert loss is not None
     assert loss < entropy - 0.1

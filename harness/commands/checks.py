@@ -88,17 +88,18 @@ def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]
     The noise is the committed reference's; planning values from prototypes where there is none yet.
     """
     from harness.analysis.claims import load_claims
-    from harness.analysis.comparison import noise_table
+    from harness.analysis.noise import noise_table
     from harness.analysis.power import facts_of, planned_power
     from harness.records.store import Store, trials_frame
 
     if suite.profile == "smoke":
         return ["profile smoke gives no verdict"] if suite.claims else []
+    facts = facts_of(suite)
     store, noise, source = Store(results), None, "planning values"
     if store.reference_path(suite.name, suite.profile).is_file():
         frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
-        noise, source = noise_table(frame), "the committed reference's noise"
-    facts = facts_of(suite)
+        noise = noise_table(frame, by=[facts.size_axis] if facts.size_axis else [])
+        source = "the committed reference's noise"
     lines = []
     for claim in load_claims(suite.claims, suite.file):
         arms = [a for k in ("arm", "baseline") if (a := claim.estimator.get(k)) is not None]

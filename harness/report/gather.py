@@ -18,6 +18,7 @@ from harness.planning import suite as suites
 from harness.planning.suite import Suite
 from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.report import words
+from harness.workload import workload_module
 
 FLIPS = {
     ("reproduced", "contradicted"),
@@ -99,13 +100,17 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
         probes=probes_frame(rows),
         curves=curves_frame(rows),
         profile=profile,
-        corpus=_corpus(gathered.plan["suite"]),
+        size_axis=_size_axis(gathered.plan["suite"]),
+        metrics=workload_module(gathered.plan["suite"]["workload"]).METRICS,
     )
     scale = _scale(gathered)
     # One formatter of numbers: the report's.
-    gathered.claims = [
-        {**c, "sentence": words.sentence({**c, "sentence": ""}, scale)} for c in (r.as_dict() for r in results)
-    ]
+    gathered.claims = [{**c, "sentence": words.sentence(c, scale)} for c in (r.as_dict() for r in results)]
+
+
+def _size_axis(suite: Mapping[str, Any]) -> str | None:
+    """The axis that the suite names as its size, else its first."""
+    return suite.get("size") or next(iter(suite.get("axes", {})), None)
 
 
 def _corpus(suite: Mapping[str, Any]) -> str:
@@ -168,7 +173,7 @@ def report(
     results: Path, profile: str, names: Sequence[str] = (), *, reference: bool = False, folder: Path | None = None
 ) -> Built:
     """Build the report of a profile; returns where it lies and its claims."""
-    from harness.analysis.comparison import noise_table
+    from harness.analysis.noise import noise_table
     from harness.report.build import build_report
 
     store = Store(results)
@@ -182,7 +187,7 @@ def report(
             tables[f"{name}_selections"] = pd.DataFrame(g.plan["selections"])
         own = trials_frame(g.rows)
         if not own.empty and "test_loss" in own:
-            tables[f"{name}_noise"] = noise_table(own)
+            tables[f"{name}_noise"] = noise_table(own, by=[a for a in [_size_axis(g.plan["suite"])] if a])
         timing = step_times(own)
         if not timing.empty:
             tables[f"{name}_step_times"] = timing

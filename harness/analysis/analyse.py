@@ -52,7 +52,6 @@ def analyse_csv(path: Path | str, estimator: str, **arguments: Any) -> dict[str,
     lacking = [f for f in lookup.facts(estimator).reads if f not in HERE]
     if lacking:
         raise ClaimError(f"estimator {estimator!r} reads {lacking[0]}, which a file of results does not have")
-    lookup.check_arguments(estimator, arguments)
     arguments = _as_in_records(arguments, estimator, trials)
     axis = next((a for a in ("size", "width") if a in trials.columns), None)
     evidence = Evidence(trials=trials, size_axis=axis, metrics=METRICS)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.evidence import Evidence, columns_needed
+from harness.analysis.registry import Steps
 
 RANK = "_rank"
 
@@ -28,7 +29,7 @@ def probe_rows(
     value: str,
     where: Mapping[str, Any] | None,
     *,
-    steps: str,
+    steps: Steps,
     skip_first: bool = False,
 ) -> ProbeRows:
     """A probe's rows for these arms' evaluation trials, filtered by column values, at the wanted checkpoints.
@@ -36,8 +37,6 @@ def probe_rows(
     ``steps``: last, the last checkpoint at which every trial has its values (an update that ends at a learning
     rate of 0 has no rank, so that the very last one may exist at some sizes only); or all such checkpoints.
     """
-    if steps not in ("last", "all"):
-        raise evidence.refuse(f"steps {steps!r} is not known", "choose last or all")
     rows = columns_needed(evidence, evidence.probes, ["identity", "arm", "seed", value], "probes")
     if probe is not None:
         columns_needed(evidence, rows, ["probe"], "probes")
@@ -68,7 +67,7 @@ def probe_rows(
     return _at(evidence, known, steps, skip_first)
 
 
-def _at(evidence: Evidence, known: pd.DataFrame, steps: str, skip_first: bool) -> ProbeRows:
+def _at(evidence: Evidence, known: pd.DataFrame, steps: Steps, skip_first: bool) -> ProbeRows:
     """The rows of checkpoints that are whole in every trial.
 
     Checkpoints are told apart by their number in a run: the cadence is a share of training, so that numbers match

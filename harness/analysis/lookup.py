@@ -7,7 +7,9 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 import harness.analysis.estimators as package
 from harness.analysis.estimate import Estimate
@@ -57,20 +59,28 @@ def argument(specification: Mapping[str, Any], name: str) -> Any:
 
 
 def check_arguments(name: str, arguments: Mapping[str, Any], where: str = "") -> None:
-    """Unknown or missing arguments of an estimator: an error that lists its arguments."""
+    """Unknown, missing or mistyped arguments of an estimator: an error that lists them, or says the type."""
     parameters = parameters_of(name, where)
+    place = f"{where}: estimator {name!r}" if where else f"estimator {name!r}"
     known = [p.name for p in parameters]
-    for key in arguments:
-        if key not in known:
-            raise unknown(
-                "argument", key, known, f"{where}: estimator {name!r}" if where else f"estimator {name!r}"
-            )
     missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in arguments]
+    for key, value in arguments.items():
+        if key not in known:
+            raise unknown("argument", key, known, place)
+        try:
+            _types(name)[key].validate_python(value)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise ClaimError(f"{place}: {key} is {value!r}: {said[0].lower()}{said[1:]}") from None
     if missing:
-        raise ClaimError(
-            f"{where + ': ' if where else ''}estimator {name!r} needs {', '.join(missing)}; "
-            f"its arguments: {', '.join(known)}"
-        )
+        raise ClaimError(f"{place} needs {', '.join(missing)}; its arguments: {', '.join(known)}")
+
+
+@cache
+def _types(name: str) -> dict[str, TypeAdapter[Any]]:
+    """Argument -> its type, as the estimator's signature says."""
+    hints = get_type_hints(find(name).function)
+    return {p.name: TypeAdapter(hints[p.name]) for p in parameters_of(name)}
 
 
 def run(evidence: Evidence, specification: Mapping[str, Any]) -> Estimate:

@@ -9,6 +9,10 @@ from typing import Any, Literal
 from harness.analysis.estimate import Estimate, Scale
 
 Frame = Literal["trials", "curves", "probes", "tables"]
+Columns = str | list[str]
+"""One column, arm or the like, or several."""
+Steps = Literal["last", "all"]
+"""Checkpoints of a probe: the last that every trial has, or all of those."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from harness.analysis.cells import filtered
 from harness.analysis.estimate import Estimate
 from harness.analysis.evidence import Evidence, columns_needed
-from harness.analysis.registry import Facts, by_line, estimator
+from harness.analysis.registry import Columns, Facts, by_line, estimator
 from harness.analysis.slopes import LEAST_WIDTHS, slope_parts
 
 
@@ -18,7 +18,7 @@ def axis_slope(
     arm: str,
     metric: str,
     axis: str | None = None,
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
     role: str = "evaluation",
 ) -> Estimate:
@@ -31,4 +31,4 @@ def axis_slope(
         evidence, columns_needed(evidence, evidence.trials, ["arm", "role", axis, metric], "trials"), where
     )
     rows = rows[(rows["arm"] == arm) & (rows["role"] == role) & (rows["status"] == "completed")]
-    return slope_parts(evidence, rows, arm, metric, axis, list(by or []))
+    return slope_parts(evidence, rows, arm, metric, axis, [by] if isinstance(by, str) else list(by or []))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from harness.analysis.cells import cell_name, evaluation, filtered
 from harness.analysis.estimate import Estimate, Part
 from harness.analysis.evidence import Evidence, columns_needed
-from harness.analysis.registry import Facts, estimator, no_error
+from harness.analysis.registry import Columns, Facts, estimator, no_error
 
 
 def _quotient(evidence: Evidence, rows: pd.DataFrame, what: Any) -> np.ndarray:
@@ -35,7 +35,7 @@ def identity_bound(
     value: Any,
     bound: Any,
     factor: float = 1.0,
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Largest value / (factor x bound) over an arm's trials: at most 1 where the bound holds. No sampling error.
@@ -72,7 +72,7 @@ def identity_difference(
     arm: str,
     baseline: str,
     metric: str,
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Largest absolute difference of a metric between two arms over common cells and seeds. No sampling error."""

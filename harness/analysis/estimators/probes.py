@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from harness.analysis.evidence import Evidence, columns_needed
 from harness.analysis.means import CellMean, judged_df, paired, pooled_sd
 from harness.analysis.over_cells import form_rows, mean_over_cells
 from harness.analysis.probe_pairs import paired_units
-from harness.analysis.registry import Design, Facts, by_line, estimator
+from harness.analysis.registry import Columns, Design, Facts, Steps, by_line, estimator
 from harness.analysis.slopes import LEAST_WIDTHS, slope_parts
 
 
@@ -40,8 +40,8 @@ def probe_difference(
     unit: str = "matrix",
     probe: str | None = None,
     where: Mapping[str, Any] | None = None,
-    by: Sequence[str] | None = None,
-    steps: str = "last",
+    by: Columns | None = None,
+    steps: Steps = "last",
     parts: str | None = None,
     skip_first: bool = True,
     across_sizes: bool | None = None,
@@ -114,8 +114,8 @@ def probe_slope(
     axis: str | None = None,
     probe: str | None = None,
     where: Mapping[str, Any] | None = None,
-    parts: Sequence[str] | None = None,
-    steps: str = "last",
+    parts: Columns | None = None,
+    steps: Steps = "last",
 ) -> Estimate:
     """Slope of log2 probe value over log2 width (coordinate checks, growth of ranks): a part a layer if asked.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.means import judged_df, paired, pooled_sd
 from harness.analysis.over_cells import form_rows, mean_over_cells
 from harness.analysis.pairing import PairedArms, pair_arms
-from harness.analysis.registry import Design, Expected, Facts, Noise, estimator
+from harness.analysis.registry import Columns, Design, Expected, Facts, Noise, estimator
 from harness.analysis.verdicts import MOST_FLIPS
 
 
@@ -45,7 +45,7 @@ def _difference(
     arm: str,
     baseline: str,
     metric: str,
-    by: Sequence[str] | None,
+    by: Columns | None,
     where: Mapping[str, Any] | None,
     weights: Mapping[str, float] | None,
     across_sizes: bool | None,
@@ -122,13 +122,13 @@ def mean_difference(
     arm: str,
     baseline: str,
     metric: str = "test_loss",
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
     weights: Mapping[str, float] | None = None,
     across_sizes: bool | None = None,
     validation_error: float = 0.0,
     unit: str | None = None,
-    test: str = "t",
+    test: Literal["t", "sign_flip"] = "t",
 ) -> Estimate:
     """Mean over cells of arm minus baseline, paired by seed.
 
@@ -136,8 +136,6 @@ def mean_difference(
     which speaks of these sizes, stands beside it; ``across_sizes`` true or false says otherwise. ``test``: t, or
     sign_flip for exact p values from 6-20 pairs of these sizes (the interval stays a t interval).
     """
-    if test not in ("t", "sign_flip"):
-        raise evidence.refuse(f"test {test!r} is not known", "choose t or sign_flip")
     if test == "sign_flip":
         if across_sizes or weights or validation_error:
             raise evidence.refuse(
@@ -156,7 +154,7 @@ def mean_ratio(
     arm: str,
     baseline: str,
     metric: str,
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
     weights: Mapping[str, float] | None = None,
     across_sizes: bool | None = None,
@@ -171,7 +169,7 @@ def mean_value(
     evidence: Evidence,
     arm: str,
     metric: str,
-    by: Sequence[str] | None = None,
+    by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
     across_sizes: bool | None = None,
     unit: str | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def compute_ratio(
     compute: str = "flops",
     size: str | None = None,
     where: Mapping[str, Any] | None = None,
-    form: str = "auto",
+    form: Literal["auto", "shared_power_law", "shared_law_with_floor", "fit_free"] = "auto",
 ) -> Estimate:
     """Compute that arm needs over compute that baseline needs, at equal loss, on the measured sizes.
 
@@ -96,8 +96,6 @@ def compute_ratio(
     two differ by over a third of its half-width, since curvature biases a law in favour of the better arm. All
     three are in ``forms``, beside the ratio in seconds where the suite timed its arms.
     """
-    if form != "auto" and form not in law.FORMS:
-        raise evidence.refuse(f"form {form!r} is not known", f"choose from auto, {', '.join(law.FORMS)}")
     c, logs, loss = _scaling(evidence, arm, baseline, metric, compute, size, where, LEAST_SIZES)
     pairs = [u - v for u, v in c.common.values() if len(u) == len(v) and len(u) > 1]
     sd = float(np.sqrt(np.mean([d.var(ddof=1) for d in pairs]))) if pairs else float("nan")

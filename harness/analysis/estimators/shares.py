@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.means import CellMean, judged_df, paired, pooled_sd
 from harness.analysis.over_cells import form_rows, mean_over_cells
 from harness.analysis.probe_pairs import paired_units
-from harness.analysis.registry import Design, Facts, estimator
+from harness.analysis.registry import Columns, Design, Facts, Steps, estimator
 from harness.analysis.shares import on_logits
 
 
@@ -33,8 +33,8 @@ def share_by_seed(
     unit: str = "matrix",
     probe: str | None = None,
     where: Mapping[str, Any] | None = None,
-    by: Sequence[str] | None = None,
-    steps: str = "last",
+    by: Columns | None = None,
+    steps: Steps = "last",
     skip_first: bool = True,
     across_sizes: bool | None = None,
 ) -> Estimate:
@@ -59,7 +59,9 @@ def share_by_seed(
     parts, forms, notes, cells = [], [], list(found.notes), []
     for name, group in runs.groupby("checkpoint", sort=False):
         cells = _cells(evidence, group, axes)
-        part, said, rows = _part(evidence, group, cells, across_sizes, str(name))
+        part, said, rows = judged_share(
+            evidence, group["share"].to_numpy(), float(group["units"].sum()), cells, across_sizes, str(name)
+        )
         parts.append(part)
         forms += rows
         notes += [n for n in said if n not in notes]
@@ -100,18 +102,29 @@ def _cells(evidence: Evidence, runs: pd.DataFrame, axes: list[str]) -> list[Cell
             raise evidence.refuse(
                 f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms"
             )
-        made = paired(cell_name(key), cell["share"].to_numpy())
-        # A share over m matrices is known to 1 / m: no run carries less than that rounding error.
-        sd = max(made.sd, float((1 / (cell["units"] * np.sqrt(12))).mean()))
-        cells.append(replace(made, sd=sd, variance=sd**2 / made.n))
+        cells.append(share_cell(cell_name(key), cell["share"].to_numpy(), float(cell["units"].mean())))
     return cells
 
 
-def _part(
-    evidence: Evidence, runs: pd.DataFrame, cells: list[CellMean], across_sizes: bool | None, label: str
+def share_cell(name: str, shares: np.ndarray, units: float) -> CellMean:
+    """A cell's runs, (seeds,), each a share over so many matrices; none carries less than that rounding error."""
+    made = paired(name, shares)
+    sd = max(made.sd, 1 / (units * np.sqrt(12)))
+    return replace(made, sd=sd, variance=sd**2 / made.n)
+
+
+def judged_share(
+    evidence: Evidence,
+    shares: np.ndarray,
+    units: float,
+    cells: list[CellMean],
+    across_sizes: bool | None = None,
+    label: str = "",
 ) -> tuple[Part, list[str], list[dict[str, Any]]]:
-    """One checkpoint's share, with its notes and the other interval beside it."""
-    shares = runs["share"].to_numpy()
+    """One checkpoint's share, with its notes and the other interval beside it.
+
+    ``shares``: (runs,), also by cell in ``cells``; ``units``: matrices behind them, in all.
+    """
     if shares.std() == 0 or np.isin(shares, (0, 1)).all():
         share = float(shares.mean())
         with np.errstate(divide="ignore"):
@@ -120,7 +133,6 @@ def _part(
         same = "every run has the same share" if shares.std() == 0 else "every run has a share of 0 or 1"
         return part, [f"{same}: interval over {len(shares)} runs (Clopper-Pearson)"], []
     mean, notes = mean_over_cells(evidence, cells, across_sizes=across_sizes)
-    units = float(runs["units"].sum())
     answers = {}
     for name, (value, se, df) in mean.answers.items():
         there = on_logits(value, se, units)

@@ -24,6 +24,7 @@ from harness.analysis.multiverse import dissent
 from harness.analysis.published import agreement
 from harness.analysis.result import CLAIM_FIELDS, ClaimResult
 from harness.analysis.scope import reach_of, used_trials
+from harness.analysis.tuned import tuning_facts
 from harness.errors import ClaimError, HarnessError
 from harness.workload import Metric
 
@@ -88,7 +89,8 @@ def _postponed(claim: Claim, profile: str) -> bool:
 
 def _estimate(claim: Claim, evidence: Evidence, suite: str, profile: str, look: int | None) -> ClaimResult:
     reach = reach_of(claim, used_trials(claim, evidence.trials, []), profile)
-    result = ClaimResult(claim=claim, suite=suite, profile=profile, reach=reach)
+    tuned = tuning_facts(claim, evidence.trials)
+    result = ClaimResult(claim=claim, suite=suite, profile=profile, reach=reach, tuned=tuned)
     if look is not None:
         result.alpha = sequential.alpha_of(look)
     if _postponed(claim, profile):

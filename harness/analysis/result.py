@@ -68,6 +68,8 @@ class ClaimResult:
     """Against the published value."""
     margin: dict[str, Any] | None = None
     """The equivalence margin in nats and as compute, declared and measured."""
+    tuned: dict[str, Any] = field(default_factory=dict)
+    """Arm -> hyperparameters searched, selection seeds and trials; arms that this suite did not tune are absent."""
     registration: list[str] | None = None
     """Hashes of the entries that the claim's records ran under; empty for a record under none."""
     notes: list[str] = field(default_factory=list)
@@ -130,6 +132,8 @@ class ClaimResult:
             "made_at": c.made_at.model_dump(),
             "ran_at": reach.ran_at,
             "short_of_published": reach.short_of,
+            "numerics_classes": reach.numerics_classes,
+            "tuned": self.tuned,
             "margin": self.margin,
             "refused": self.refused,
             "resolved_before_correction": self.resolved_before_correction,

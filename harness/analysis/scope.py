@@ -26,6 +26,8 @@ class Reach:
     """What keeps the scope from being the published one: parameters, tokens, tuning."""
     ran_at: Mapping[str, tuple[float, float] | None]
     """Parameters and tokens, least and most, of the trials that the claim rests on."""
+    numerics_classes: tuple[str, ...] = ()
+    """Of those trials: a verdict is one machine's until a second class gives the same word."""
 
 
 def used_trials(claim: Claim, trials: pd.DataFrame, identities: list[str]) -> pd.DataFrame:
@@ -53,6 +55,9 @@ def reach_of(claim: Claim, used: pd.DataFrame, profile: str) -> Reach:
         factor=made[1] / here[1] if made and here and here[1] > 0 else None,
         short_of=tuple(short),
         ran_at=ran_at,
+        numerics_classes=tuple(sorted(set(used["numerics_class"].dropna().astype(str)) - {""}))
+        if "numerics_class" in used.columns
+        else (),
     )
 
 

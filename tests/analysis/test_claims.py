@@ -231,6 +231,15 @@ def test_scale_is_that_of_the_trials_a_claim_rests_on():
     assert narrow["scale_factor"] == pytest.approx(1.5e9 / 28e3)
 
 
+def test_what_tuned_means_is_told_by_the_tuning_trials():
+    table = trials()
+    search = table[table.seed == 0].assign(role="tuning", seed=1000)
+    search = pd.concat([search.assign(**{"optimizer.lr": 2.0**-k, "optimizer.name": "x"}) for k in range(5)])
+    d = answer(pd.concat([table, search[search.arm == "muon"]], ignore_index=True))
+    assert d["tuned"] == {"muon": {"hyperparameters": ["optimizer.lr"], "selection_seeds": 1, "trials": 30}}
+    assert d["numerics_classes"] == ["cpu"]
+
+
 def test_a_record_under_no_entry_of_this_design_makes_a_claim_exploratory():
     table = trials(registration="aa")
     claims = load_claims({"ratio": claim(), "described": claim(confirmatory=False)})

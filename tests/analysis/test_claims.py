@@ -67,6 +67,7 @@ def test_at_the_published_scale_it_is_reproduced_and_compared_with_the_published
     assert answer(made_at={**made, "parameters": 14e3 / 3.1})["scope"] == "reduced"
     assert answer(made_at={**made, "same_tuning": ["gpu", "paper"]})["short_of_published"] == ["tuning"]
     assert answer(made_at={**made, "same_tuning": ["gpu", "cpu"]})["scope"] == "published"
+    assert answer(made_at={**made, "same_tuning": ["gpu"]}, profile="gpu")["scope"] == "published"
     assert answer(made_at={**made, "tokens": None})["short_of_published"] == ["tokens"]
     assert "agreement" not in answer()["published"]
 
@@ -209,16 +210,18 @@ def test_a_margin_is_weighed_at_the_measured_slope_and_both_are_said_where_they_
 
 
 def test_the_margin_of_a_sweep_is_weighed_on_its_best_points():
-    table = sweep({"mup": 0.0, "standard": 0.0}, sd=0.001)
+    table = sweep({"mup": -0.5, "standard": 0.0}, sd=0.001)
     table["flops"] = table["width"] ** 2.0 * 1e6
     fields = {
         "kind": "equivalence", "estimator": {"name": "optimum_slope", "arm": "mup"}, "published": None,
-        "expects": {"within": [-0.25, 0.25]}, "margin": {"nats": 0.025, "compute": 0.15},
+        "expects": {"within": [-0.75, 0.25]}, "margin": {"nats": 0.025, "compute": 0.15},
     }  # fmt: skip
     found = evaluate_claims(load_claims({"a": claim(**fields)}), table, profile="cpu", size_axis="width")[0]
-    best = table[table["optimizer.lr"] == 2.0**-7].groupby("flops").validation_loss.mean()
+    means = table[table.arm == "mup"].groupby(["flops", "optimizer.lr"]).validation_loss.mean()
+    best = means.groupby(level=0).min()
+    assert abs(best - means.groupby(level=0).mean()).min() > 0.1
     g = -np.polyfit(np.log(best.index), np.log(best), 1)[0]
-    assert found.margin["compute_measured"] == pytest.approx(np.expm1(0.025 / (g * best.mean())), rel=0.05)
+    assert found.margin["compute_measured"] == pytest.approx(np.expm1(0.025 / (g * best.mean())), rel=1e-6)
 
 
 def test_scale_is_that_of_the_trials_a_claim_rests_on():

@@ -125,7 +125,7 @@ def test_blocks_of_documents_give_the_validation_error():
 
 def test_blocks_of_another_metric_or_too_few_add_nothing():
     table = trials(sizes=("d24", "d32"), seeds=3)
-    other = blocks(table, np.ones(16)).assign(table="validation_loss_blocks")
+    other = blocks(table, np.arange(16.0)).assign(table="validation_loss_blocks")
     assert estimate(table, "mean_difference", tables=other, arm="muon", baseline="adamw").validation_error is None
     few = blocks(table, np.arange(3.0), count=3)
     assert estimate(table, "mean_difference", tables=few, arm="muon", baseline="adamw").validation_error is None

@@ -21,7 +21,6 @@ NEVER: Mapping[str, tuple[str, ...]] = {
         "baselines",
         "harness.planning",
         "harness.execution",
-        "harness.records",
         "harness.report",
         "harness.commands",
         "harness.cli",

@@ -17,15 +17,17 @@ def noise_table(
 ) -> pd.DataFrame:
     """Noise of a run: cell, arm, n, mean, sd, diverged, and against the baseline r and sd_difference.
 
-    ``by``: the columns whose values make a cell. Means and sds are of completed evaluation seeds (their share is
-    in ``diverged``), of a sweep at each cell's best hyperparameters; r and sd_difference over common seeds, nan
-    under three. Pairing helped where sd_difference is below sd_unpaired.
+    ``by``: the suite's axes, whose values make a cell, as far as the trials have them. Means and sds are of
+    completed evaluation seeds (their share is in ``diverged``), of a sweep at each cell's best hyperparameters;
+    r and sd_difference over common seeds, nan under three. Pairing helped where sd_difference is below sd_unpaired.
     Raises ClaimError where a cell holds several trials of one seed.
     """
-    axes = [by] if isinstance(by, str) else list(by)
     ev = trials[(trials["role"] == "evaluation") & trials["status"].isin(RAN)]
     if "selected" in ev.columns and ev["selected"].fillna(False).any():
         ev = ev[ev["selected"].fillna(False).astype(bool)]
+    axes = [a for a in ([by] if isinstance(by, str) else by) if a in ev.columns and ev[a].notna().any()]
+    # Axes of one value say nothing in a cell's name.
+    axes = [a for a in axes if ev[a].nunique(dropna=False) > 1] or axes[:1]
     baseline = baseline or (str(ev["arm"].iloc[0]) if len(ev) else None)
     rows = []
     for key, cell in ev.groupby(axes, dropna=False, sort=False) if axes else [((), ev)]:

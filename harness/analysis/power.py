@@ -11,7 +11,8 @@ import pandas as pd
 
 from harness.analysis import verdicts
 from harness.analysis.claim import PROFILES, Claim
-from harness.analysis.lookup import facts
+from harness.analysis.lookup import argument, facts
+from harness.analysis.noise import noise_table
 from harness.analysis.registry import Design, Noise
 from harness.errors import ClaimError, unknown
 
@@ -37,8 +38,6 @@ class SuiteFacts:
     """Confirmatory claims judged at this profile: Holm's first step is 5 % over them."""
     swept_arms: Sequence[str] = ()
     """Arms with a learning-rate sweep in every cell."""
-    size_axis: str | None = None
-    """The axis that the cells lie on."""
     all_arms: Sequence[str] = ()
     """Arms the suite defines at any profile."""
 
@@ -70,7 +69,6 @@ def facts_of(suite: Any, size_axis: str | None = None) -> SuiteFacts:
         profile=suite.profile,
         num_confirmatory=len(confirmatory),
         swept_arms=tuple(sizes) if suite.sweep else (),
-        size_axis=axis,
         all_arms=tuple(suite.arms),
     )
 
@@ -130,6 +128,14 @@ def _design(claim: Claim, sizes: int, seeds: int, arms: int) -> Design:
 def planned_df(claim: Claim, sizes: int, seeds: int, arms: int = 1) -> float:
     """Degrees of freedom of a claim's test under a plan."""
     return facts(claim.estimator["name"]).df(_design(claim, sizes, seeds, arms))
+
+
+def noise_of_claim(claim: Claim, trials: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame | None:
+    """The noise table of the claim's own metric; None where it has none or these records do not hold it."""
+    metric = argument(claim.estimator, "metric")
+    if metric not in trials.columns:
+        return None
+    return noise_table(trials, metric, claim.estimator.get("baseline"), by=axes)
 
 
 def planned_power(

@@ -94,14 +94,15 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
     rows = [r for r in gathered.rows if r.record is not None]
     if not rows or not now.claims:
         return
+    metrics = workload_module(now.workload).METRICS
     results = evaluate_claims(
-        load_claims(now.claims, now.file),
+        load_claims(now.claims, now.file, metrics),
         trials_frame(rows),
         probes=probes_frame(rows),
         curves=curves_frame(rows),
         profile=profile,
         size_axis=_size_axis(gathered.plan["suite"]),
-        metrics=workload_module(gathered.plan["suite"]["workload"]).METRICS,
+        metrics=metrics,
     )
     scale = _scale(gathered)
     # One formatter of numbers: the report's.
@@ -187,7 +188,7 @@ def report(
             tables[f"{name}_selections"] = pd.DataFrame(g.plan["selections"])
         own = trials_frame(g.rows)
         if not own.empty and "test_loss" in own:
-            tables[f"{name}_noise"] = noise_table(own, by=[a for a in [_size_axis(g.plan["suite"])] if a])
+            tables[f"{name}_noise"] = noise_table(own, by=list(g.plan["suite"].get("axes", {})))
         timing = step_times(own)
         if not timing.empty:
             tables[f"{name}_step_times"] = timing

@@ -34,6 +34,9 @@ def test_noise_of_a_sweep_is_that_of_the_best_learning_rate():
     at = table[(table.arm == "standard") & (table.width == 32) & (table["optimizer.lr"] == 2.0**-7)]
     assert row["n"] == 3
     assert row["sd"] == pytest.approx(at.validation_loss.std(ddof=1))
+    deep = pd.concat([table.assign(depth=2), table[table.arm == "mup"].assign(depth=4)])
+    cells = noise_table(deep, "validation_loss", by=["width", "depth", "absent"])["cell"].unique()
+    assert set(cells) == {"32 2", "32 4", "64 2", "64 4"}
     with pytest.raises(ClaimError, match="holds several trials of one seed; name the axes with `by`"):
         noise_table(table, "validation_loss")
 

@@ -6,7 +6,7 @@ import pytest
 
 from harness.analysis.claims import load_claims
 from harness.analysis.noise import noise_table
-from harness.analysis.power import SuiteFacts, check_claim, facts_of, planned_power
+from harness.analysis.power import SuiteFacts, check_claim, facts_of, noise_of_claim, planned_power
 from harness.errors import ClaimError, UnknownNameError
 from tests.analysis.records import claim, trials
 
@@ -107,6 +107,14 @@ def test_a_committed_noise_table_is_used():
     # What a size adds, which seeds do not show, is read off the cells' means.
     table.loc[table.arm == "muon", "mean"] += 0.05 * np.array([1, -1, 1, -1, 1, -1])
     assert planned_power(c, 6, 3, table).effect > planned_power(c, 6, 3).effect
+
+
+def test_the_noise_is_that_of_the_claims_own_metric():
+    table = trials(sd=0.003, psnr=lambda t: 30 + t.seed % 2)
+    quality = made(estimator={**DIFFERENCE, "metric": "psnr"}, expects={"below": 0})
+    assert noise_of_claim(quality, table, ["size"])["mean"].min() > 30
+    assert noise_of_claim(made(), table, ["size"])["mean"].max() < 3
+    assert noise_of_claim(made(estimator={**DIFFERENCE, "metric": "bits"}, expects={"below": 0}), table, []) is None
 
 
 def test_facts_of_a_suite():

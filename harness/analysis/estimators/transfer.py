@@ -13,7 +13,7 @@ from harness.analysis.cells import cap
 from harness.analysis.estimate import Estimate, Part
 from harness.analysis.evidence import Evidence, columns_needed
 from harness.analysis.lr_curves import lr_curves, optima_of
-from harness.analysis.registry import Columns, Design, Expected, Facts, Noise, by_seed, estimator
+from harness.analysis.registry import Design, Expected, Facts, Noise, by_seed, estimator
 from harness.analysis.slopes import LEAST_WIDTHS
 from harness.errors import ClaimError
 
@@ -37,7 +37,7 @@ def optimum_slope(
     axis: str | None = None,
     lr: str = "optimizer.lr",
     metric: str = "validation_loss",
-    pool: Columns | None = None,
+    pool: list[str] | None = None,
     where: Mapping[str, Any] | None = None,
     role: str = "evaluation",
 ) -> Estimate:
@@ -50,8 +50,7 @@ def optimum_slope(
     axis = evidence.axis(axis)
     trials = columns_needed(evidence, evidence.trials, ["arm", "role", axis, lr], "trials")
     swept = trials[(trials["role"] == role) & trials[lr].notna()].groupby("arm")[lr].nunique()
-    named = [pool] if isinstance(pool, str) else pool
-    arms = [str(a) for a, n in swept.items() if n >= 3] if named is None else named
+    arms = [str(a) for a, n in swept.items() if n >= 3] if pool is None else pool
     fits: dict[str, tuple[list[float], list[float]]] = {}
     table, notes, identities, seeds = [], [], [], []
     for name in dict.fromkeys([arm, *arms]):

@@ -82,6 +82,19 @@ def test_shares_that_are_all_one_are_counted_by_runs():
     assert fail == 1
 
 
+def test_a_spread_that_rests_on_one_run_is_no_spread():
+    frame = probes(difference=1.0)
+    one = (frame.arm == "muon") & (frame["size"] == "d48") & (frame.seed == 1) & (frame.matrix == "m3")
+    frame.loc[one, "value"] -= 2
+    arguments = {"arm": "muon", "baseline": "adamw", "where": {"functional": "entropy"}}
+    table = trials(sizes=("d24", "d48", "d96"))
+    found = estimate(table, "share_by_seed", probes=frame, **arguments)
+    assert found.parts[0].count == (pytest.approx(8 + 17 / 18), 9)
+    assert any("1 runs have a share between 0 and 1: interval over 9 runs" in n for n in found.notes)
+    frame.loc[(frame.arm == "muon") & (frame["size"] == "d24") & (frame.matrix == "m3"), "value"] -= 2
+    assert estimate(table, "share_by_seed", probes=frame, **arguments).parts[0].count is None
+
+
 def test_equal_shares_between_0_and_1_are_counted_by_runs_too():
     frame = probes(difference=0.0, sd=0.0)
     frame.loc[(frame.arm == "muon") & frame.matrix.isin([f"m{i}" for i in range(9)]), "value"] += 1

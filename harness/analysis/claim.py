@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.analysis.estimate import check_arguments
-from harness.analysis.published import Published
+from harness.analysis.lookup import argument, check_arguments, facts
+from harness.analysis.published import Published, read
 from harness.analysis.verdicts import Region
-from harness.analysis.words import banned
 from harness.errors import SuiteError
+from harness.wording import banned_in
+from harness.workload import Metric
 
 MOST_CONFIRMATORY = 5
-IN_NATS = ("mean_difference", "transfer_gap")
-"""Estimators whose equivalence margin is stated in nats and as compute."""
 PROFILES = ("smoke", "cpu", "gpu", "paper")
-SCALE_FACTOR = 3.0
-"""Within this factor of the published parameters and tokens a run speaks of the published scale."""
 
 
 class MadeAt(BaseModel):
@@ -32,8 +28,12 @@ class MadeAt(BaseModel):
     tokens: float | tuple[float, float] | None = None
     data: str = ""
     tuning: str = ""
-    same_tuning: bool = False
-    """Whether this suite tunes its arms as the source did."""
+    same_tuning: bool | tuple[Literal["smoke", "cpu", "gpu", "paper"], ...] = False
+    """Whether this suite tunes its arms as the source did, or the profiles at which it does."""
+
+    def tuned_alike(self, profile: str) -> bool:
+        """Whether arms are tuned as in the source at this profile."""
+        return self.same_tuning if isinstance(self.same_tuning, bool) else profile in self.same_tuning
 
 
 class Margin(BaseModel):
@@ -86,26 +86,29 @@ class Claim(BaseModel):
             raise ValueError("estimator needs a name, e.g. {name: compute_ratio, arm: muon, baseline: adamw}")
         if self.confirmatory and self.expects is None:
             raise ValueError("a confirmatory claim says what it expects, e.g. expects: {below: 1}")
-        if self.kind == "equivalence" and self.expects is not None:
-            if self.expects.simple.within is None:
-                raise ValueError("an equivalence claim expects a band: {within: [a, b]}")
-            if self.confirmatory and self.margin is None and self.estimator["name"] in IN_NATS:
-                raise ValueError(
-                    "an equivalence claim states its margin in both currencies: margin: {nats: .03, compute: .15}"
-                )
+        if self.kind == "equivalence" and self.expects is not None and self.expects.simple.within is None:
+            raise ValueError("an equivalence claim expects a band: {within: [a, b]}")
         for text in (self.says, self.note):
-            if found := banned(text):
-                raise ValueError(f"the word {found!r} is kept out of claims and verdicts")
+            if found := banned_in(text):
+                raise ValueError(f"the word {found[0]!r} is kept out of claims and verdicts")
         return self
 
 
-def load_claims(raw: Mapping[str, Mapping[str, Any]], where: str = "claims") -> list[Claim]:
-    """Claims of a suite from ``{id: fields}``; SuiteError naming claim, key, value and fix."""
+def load_claims(
+    raw: Mapping[str, Mapping[str, Any]], where: str = "claims", metrics: Mapping[str, Metric] | None = None
+) -> list[Claim]:
+    """Claims of a suite from ``{id: fields}``; SuiteError naming claim, key, value and fix.
+
+    ``metrics``: the workload's, which tell whether a margin is one in nats; None: it is.
+    """
     out = []
     for name, fields in raw.items():
         try:
             claim = Claim.model_validate({"id": name, **fields})
             check_arguments(claim.estimator["name"], _arguments(claim), f"{where}: claim {name!r}")
+            if claim.published is not None and claim.published.csv is not None:
+                read(claim.published.csv)
+            _check_margin(claim, metrics, f"{where}: claim {name!r}")
         except ValidationError as error:
             lines = []
             for problem in error.errors():
@@ -127,31 +130,18 @@ def load_claims(raw: Mapping[str, Mapping[str, Any]], where: str = "claims") -> 
     return out
 
 
+def _check_margin(claim: Claim, metrics: Mapping[str, Metric] | None, where: str) -> None:
+    """A margin in nats says what it is worth in compute."""
+    if claim.kind != "equivalence" or not claim.confirmatory or claim.margin is not None:
+        return
+    metric = argument(claim.estimator, "metric")
+    unit = "nats" if metrics is None else metrics[metric].unit if metric in metrics else ""
+    if facts(claim.estimator["name"]).in_nats and unit.startswith("nats"):
+        raise SuiteError(
+            f"{where}: an equivalence claim states its margin in both currencies: "
+            "margin: {nats: .03, compute: .15}"
+        )
+
+
 def _arguments(claim: Claim) -> dict[str, Any]:
     return {k: v for k, v in claim.estimator.items() if k != "name"}
-
-
-def scope_of(
-    claim: Claim, trials: pd.DataFrame
-) -> tuple[Literal["published", "reduced", "identity"], float | None]:
-    """(scope, how many times larger the source's largest model was than ours).
-
-    published: our parameters and tokens all within a factor 3 of the source's range, arms tuned as there.
-    """
-    if claim.kind == "identity":
-        return "identity", _factor(claim, trials)
-    m, near = claim.made_at, claim.made_at.same_tuning
-    for name, made in (("parameters", m.parameters), ("tokens", m.tokens)):
-        if made is None or name not in trials.columns or not trials[name].notna().any():
-            near = False
-            continue
-        low, high = made if isinstance(made, tuple) else (made, made)
-        near = near and trials[name].min() >= low / SCALE_FACTOR and trials[name].max() <= high * SCALE_FACTOR
-    return ("published" if near else "reduced"), _factor(claim, trials)
-
-
-def _factor(claim: Claim, trials: pd.DataFrame) -> float | None:
-    made = claim.made_at.parameters
-    if made is None or "parameters" not in trials.columns or not trials["parameters"].notna().any():
-        return None
-    return float((made[1] if isinstance(made, tuple) else made) / trials["parameters"].max())

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 Array = NDArray[np.float64]
 Form = Callable[[Array, Array], Array]
@@ -159,6 +160,16 @@ def jackknife(form: Form, log_compute: ArrayLike, loss: ArrayLike) -> tuple[Arra
     return form(x, y), se, size - 1.0
 
 
+THIRD = 1 / 3
+"""Share of the half-width by which a law and the fit-free gap may differ before the law alone is not believed."""
+
+
+def apart(value: ArrayLike, se: ArrayLike, other: ArrayLike, df: ArrayLike) -> Array:
+    """Whether another form's answer differs by over a third of this form's half-width."""
+    half = stats.t.ppf(0.975, df) * np.asarray(se, dtype=float)
+    return np.asarray(np.abs(np.asarray(value, dtype=float) - np.asarray(other, dtype=float)) > THIRD * half)
+
+
 def drift_per_decade(log_compute: ArrayLike, loss: ArrayLike, grid: int = 31) -> Array:
     """Change of the ln ratio per decade of compute: ln 10 (g_baseline / g_arm - 1), floor shared, exponents free.
 
@@ -193,18 +204,3 @@ def drift_per_decade(log_compute: ArrayLike, loss: ArrayLike, grid: int = 31) ->
 def as_compute(nats: float, g: float, loss: float) -> float:
     """The relative extra compute c that a loss difference of ``nats`` is worth: nats = g L ln(1 + c)."""
     return float(np.expm1(nats / (g * loss)))
-
-
-__all__ = [
-    "FORMS",
-    "as_compute",
-    "common_range",
-    "drift_per_decade",
-    "exponent",
-    "fit_floor",
-    "fit_free",
-    "jackknife",
-    "monotone",
-    "shared_law_with_floor",
-    "shared_power_law",
-]

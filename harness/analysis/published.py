@@ -6,11 +6,9 @@ import math
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
-from scipy import optimize, stats
+from scipy import stats
 
 from harness import sources
 from harness.errors import ClaimError, unknown
@@ -81,25 +79,6 @@ def agreement(
     return "cannot tell", (low, high)
 
 
-def equivalent_tokens(tokens: ArrayLike, baseline: ArrayLike, arm: ArrayLike) -> NDArray[np.float64]:
-    """Tokens at which the baseline's law L = alpha D^-B + beta, fitted to all its points, reaches arm's losses.
-
-    The speed-up of arXiv 2509.02046 is this over the tokens that arm took; its law has three parameters,
-    four points and no interval. Raises ClaimError where the fit does not reach a loss.
-    """
-    d, y, wanted = (np.asarray(x, dtype=float) for x in (tokens, baseline, arm))
-    scale = float(np.exp(np.log(d).mean()))
-
-    def law(x: NDArray[np.float64], alpha: float, exponent: float, beta: float) -> NDArray[np.float64]:
-        return alpha * (x / scale) ** -exponent + beta
-
-    span = float(y.max() - y.min())
-    (alpha, exponent, beta), *_ = optimize.curve_fit(law, d, y, p0=(2 * span, 0.4, y.min() - span), maxfev=20000)
-    if (wanted <= beta).any():
-        raise ClaimError(f"a loss of {wanted.min():g} lies below the fitted floor {beta:g}: no tokens reach it")
-    return scale * ((wanted - beta) / alpha) ** (-1 / exponent)
-
-
 def folder() -> Path:
     """Where the published tables ship."""
     return sources.shipped("suites") / "published"
@@ -115,8 +94,3 @@ def read(name: str) -> pd.DataFrame:
     if "source" not in table.columns or table["source"].isna().any():
         raise ClaimError(f"suites/published/{stem}.csv: every row needs a source")
     return table
-
-
-def tables() -> list[str]:
-    """Names of the published tables."""
-    return sorted(p.stem for p in folder().glob("*.csv"))

@@ -11,17 +11,26 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, model_validator
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
-from harness.analysis.estimate import Estimate, Part
+from harness.analysis.estimate import Estimate, Part, Scale, shown
+from harness.analysis.shares import binomial_tails
 
 LEVEL = 0.05
 POWER = 0.8
 LEAST_DF_FOR_POWER = 4
 """Below it the sd is known so poorly (a factor of 6) that a detectable effect would mislead."""
 
-Verdict = Literal["reproduced", "contradicted", "unresolved", "holds_at_reduced_scale", "fails_at_reduced_scale"]
-Outcome = Literal["holds", "fails", "unresolved"]
+Verdict = Literal[
+    "reproduced",
+    "contradicted",
+    "unresolved",
+    "holds_at_reduced_scale",
+    "fails_at_reduced_scale",
+    "exploratory",
+]
+Scope = Literal["published", "reduced", "identity"]
+Resolution = Literal["holds", "fails", "unresolved"]
 
 
 class Region(BaseModel):
@@ -51,14 +60,16 @@ class Region(BaseModel):
         """The region of one part."""
         return self.all or self
 
-    def bounds(self, log: bool = False) -> tuple[float, float]:
+    def bounds(self, scale: Scale = "linear") -> tuple[float, float]:
         """(lower, upper) of one part's region on the estimate's scale."""
         r = self.simple
         low, high = r.within or (
             r.above if r.above is not None else -np.inf,
             r.below if r.below is not None else np.inf,
         )
-        if not log:
+        if scale == "logit":
+            return float(special.logit(np.clip(low, 0, 1))), float(special.logit(np.clip(high, 0, 1)))
+        if scale == "linear":
             return float(low), float(high)
         if (r.within is not None and low <= 0) or (r.above is not None and low <= 0) or high <= 0:
             raise ValueError(f"a ratio's region needs positive bounds, got {r.text()}")
@@ -79,8 +90,11 @@ class Region(BaseModel):
 def part_p(part: Part, low: float, high: float) -> tuple[float, float]:
     """(p against 'outside the region', p against 'inside') of one number, each one-sided t.
 
-    Without sampling error: 0 and 1, or 1 and 0; bounds belong to the region.
+    Without sampling error: 0 and 1, or 1 and 0; bounds belong to the region. A share of runs: binomial, with
+    bounds on the logit scale.
     """
+    if part.count is not None:
+        return _count_p(part.count, low, high)
     if part.se == 0:
         inside = low <= part.value <= high
         return (0.0, 1.0) if inside else (1.0, 0.0)
@@ -95,6 +109,14 @@ def part_p(part: Part, low: float, high: float) -> tuple[float, float]:
     hold = max(above_low, below_high)
     fail = min(1 - above_low if np.isfinite(low) else 1.0, 1 - below_high if np.isfinite(high) else 1.0)
     return float(hold), float(fail)
+
+
+def _count_p(count: tuple[float, int], low: float, high: float) -> tuple[float, float]:
+    above_low, below_low = binomial_tails(*count, shown(low, "logit"))
+    above_high, below_high = binomial_tails(*count, shown(high, "logit"))
+    hold = max(above_low if np.isfinite(low) else 0.0, below_high if np.isfinite(high) else 0.0)
+    fail = min(below_low if np.isfinite(low) else 1.0, above_high if np.isfinite(high) else 1.0)
+    return hold, fail
 
 
 MOST_FLIPS = 20
@@ -112,7 +134,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 def p_values(estimate: Estimate, region: Region) -> tuple[float, float]:
     """(p_hold, p_fail). For all parts: every part must hold; the worst part's p_fail counts the parts."""
-    low, high = region.bounds(estimate.log)
+    low, high = region.bounds(estimate.scale)
     pairs = [part_p(p, low, high) for p in estimate.parts]
     if region.all is None and len(pairs) > 1:
         raise ValueError(f"the estimate has {len(pairs)} parts; write expects: {{all: {{...}}}}")
@@ -134,7 +156,7 @@ def holm(ps: ArrayLike) -> list[float]:
     return [float(x) for x in out]
 
 
-def outcome(p_adjusted: float, hold: float, fail: float, level: float = LEVEL) -> Outcome:
+def resolve(p_adjusted: float, hold: float, fail: float, level: float = LEVEL) -> Resolution:
     """holds, fails or unresolved."""
     if p_adjusted > level:
         return "unresolved"
@@ -143,22 +165,22 @@ def outcome(p_adjusted: float, hold: float, fail: float, level: float = LEVEL) -
 
 def side(estimate: Estimate, region: Region) -> bool:
     """Whether the point estimate lies in the region, in every part."""
-    low, high = region.bounds(estimate.log)
+    low, high = region.bounds(estimate.scale)
     return all(low <= p.value <= high for p in estimate.parts)
 
 
-WORDS: dict[tuple[str, Outcome], tuple[Verdict, str]] = {
-    ("published", "holds"): ("reproduced", "reproduced"),
-    ("published", "fails"): ("contradicted", "contradicted"),
-    ("published", "unresolved"): ("unresolved", "unresolved"),
-    ("identity", "holds"): ("reproduced", "reproduced"),
-    ("identity", "fails"): ("contradicted", "contradicted"),
-    ("identity", "unresolved"): ("unresolved", "unresolved"),
-    ("reduced", "holds"): ("holds_at_reduced_scale", "holds at reduced scale"),
-    ("reduced", "fails"): ("fails_at_reduced_scale", "does not hold at reduced scale"),
-    ("reduced", "unresolved"): ("unresolved", "unresolved at reduced scale"),
+VERDICTS: dict[tuple[Scope, Resolution], Verdict] = {
+    ("published", "holds"): "reproduced",
+    ("published", "fails"): "contradicted",
+    ("published", "unresolved"): "unresolved",
+    ("identity", "holds"): "reproduced",
+    ("identity", "fails"): "contradicted",
+    ("identity", "unresolved"): "unresolved",
+    ("reduced", "holds"): "holds_at_reduced_scale",
+    ("reduced", "fails"): "fails_at_reduced_scale",
+    ("reduced", "unresolved"): "unresolved",
 }
-"""(scope, outcome) -> (verdict in report.json, word in the sentence)."""
+"""What report.json calls it; its words are the report's."""
 
 
 # --- what a run can see -----------------------------------------------------------------------------------------
@@ -200,16 +222,20 @@ class Detectable:
         return {"effect": self.effect, "low": self.low, "high": self.high, "margin": self.margin, "text": self.text}
 
 
-def detectable(se: float, df: float, region: Region, log: bool, unit: str, tests: int = 1) -> Detectable | None:
-    """What an estimate with this se sees at 80 % power and Holm's first step over ``tests``; None under 4 df."""
-    if df < LEAST_DF_FOR_POWER or not se > 0:
+def detectable(se: float, df: float, region: Region, scale: Scale, unit: str, tests: int = 1) -> Detectable | None:
+    """What an estimate with this se sees at 80 % power and Holm's first step over ``tests``; None under 4 df.
+
+    None for shares too: what could be seen depends on where the share lies.
+    """
+    if df < LEAST_DF_FOR_POWER or not se > 0 or scale == "logit":
         return None
+    log = scale == "log"
     level = LEVEL / max(tests, 1)
     effect, margin = detectable_factor(df, level) * se, equivalence_factor(df, level) * se
     low, high = sd_range(df)
     r = region.simple
     if r.within is not None:
-        shown = f"within {np.exp(margin):.2g}x" if log else f"a margin of {margin:.2g} {unit}".rstrip()
+        said = f"within {np.exp(margin):.2g}x" if log else f"a margin of {margin:.2g} {unit}".rstrip()
         span = (
             f"{np.exp(low * margin):.2g}-{np.exp(high * margin):.2g}x"
             if log
@@ -217,13 +243,13 @@ def detectable(se: float, df: float, region: Region, log: bool, unit: str, tests
         )
     else:
         down = r.below is not None
-        bound = region.bounds(log)[1 if down else 0]
+        bound = region.bounds(scale)[1 if down else 0]
         sign = -1 if down else 1
         if log:
-            shown = f"a {unit} {'below' if down else 'above'} {np.exp(bound + sign * effect):.2g}"
+            said = f"a {unit} {'below' if down else 'above'} {np.exp(bound + sign * effect):.2g}"
             ends = sorted(float(np.exp(bound + sign * f * effect)) for f in (low, high))
             span = f"{ends[0]:.2g}-{ends[1]:.2g}"
         else:
-            shown = f"{effect:.2g} {unit} {'below' if down else 'above'} {bound:g}".replace("  ", " ")
+            said = f"{effect:.2g} {unit} {'below' if down else 'above'} {bound:g}".replace("  ", " ")
             span = f"{low * effect:.2g}-{high * effect:.2g}"
-    return Detectable(effect=effect, low=low * effect, high=high * effect, margin=margin, text=f"{shown} ({span})")
+    return Detectable(effect=effect, low=low * effect, high=high * effect, margin=margin, text=f"{said} ({span})")

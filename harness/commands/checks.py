@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
 from harness.records.store import Shelf
+from harness.workload import workload_module
 
 
 def check_suite(suite: Suite, results: Path) -> list[str]:
@@ -31,7 +32,7 @@ def _claims(suite: Suite) -> list[str]:
     from harness.analysis.power import check_claim, facts_of
 
     try:
-        claims = load_claims(suite.claims, suite.file)
+        claims = load_claims(suite.claims, suite.file, workload_module(suite.workload).METRICS)
     except HarnessError as error:
         return [str(error)]
     problems = []
@@ -88,24 +89,24 @@ def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]
     The noise is the committed reference's; planning values from prototypes where there is none yet.
     """
     from harness.analysis.claims import load_claims
-    from harness.analysis.comparison import noise_table
-    from harness.analysis.power import facts_of, planned_power
+    from harness.analysis.power import facts_of, noise_of_claim, planned_power
     from harness.records.store import Store, trials_frame
 
     if suite.profile == "smoke":
         return ["profile smoke gives no verdict"] if suite.claims else []
-    store, noise, source = Store(results), None, "planning values"
+    facts = facts_of(suite)
+    store, frame = Store(results), None
     if store.reference_path(suite.name, suite.profile).is_file():
         frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
-        noise, source = noise_table(frame), "the committed reference's noise"
-    facts = facts_of(suite)
     lines = []
-    for claim in load_claims(suite.claims, suite.file):
+    for claim in load_claims(suite.claims, suite.file, workload_module(suite.workload).METRICS):
         arms = [a for k in ("arm", "baseline") if (a := claim.estimator.get(k)) is not None]
         if not claim.confirmatory or not set(arms) <= set(facts.sizes):
             continue
         sizes, seeds = min(facts.sizes[a] for a in arms), min(facts.seeds[a] for a in arms)
         pool = len(claim.estimator.get("pool", [])) or 1
+        noise = None if frame is None else noise_of_claim(claim, frame, list(suite.axes))
+        source = "planning values" if noise is None else "the committed reference's noise"
         seen = planned_power(
             claim, sizes, seeds, noise, tests=facts.num_confirmatory, arms=pool, profile=suite.profile
         )

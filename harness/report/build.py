@@ -26,34 +26,11 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report import labels, markdown, numbers, page, svg, tables, words
+from harness import numbers
+from harness.analysis.claims import CLAIM_FIELDS
+from harness.report import labels, markdown, page, svg, tables, words
 from harness.report.colours import Palette
 from harness.report.figures import Frames, MissingDataError, draw, relaid
-
-CLAIM_FIELDS = (
-    "id",
-    "suite",
-    "says",
-    "source",
-    "kind",
-    "expects",
-    "estimate",
-    "ci95",
-    "df",
-    "p_holm",
-    "num_sizes",
-    "num_seeds",
-    "num_trials",
-    "seed_sd",
-    "profile",
-    "scope",
-    "scale_factor",
-    "verdict",
-    "minimum_detectable_effect",
-    "estimators_agree",
-)
-"""Fields of every claim in report.json, in this order; others follow."""
-
 
 PHONE, HALF_PAGE = 4.0, 6.0
 """Widths in inches up to which a figure reads on a phone, and beside another one."""

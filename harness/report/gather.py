@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import HarnessError
+from harness.numbers import count
 from harness.planning import suite as suites
 from harness.planning.suite import Suite
 from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.report import words
-from harness.report.numbers import count
+from harness.workload import workload_module
 
 FLIPS = {
     ("reproduced", "contradicted"),
@@ -93,19 +94,24 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
     rows = [r for r in gathered.rows if r.record is not None]
     if not rows or not now.claims:
         return
+    metrics = workload_module(now.workload).METRICS
     results = evaluate_claims(
-        load_claims(now.claims, now.file),
+        load_claims(now.claims, now.file, metrics),
         trials_frame(rows),
         probes=probes_frame(rows),
         curves=curves_frame(rows),
         profile=profile,
-        corpus=_corpus(gathered.plan["suite"]),
+        size_axis=_size_axis(gathered.plan["suite"]),
+        metrics=metrics,
     )
     scale = _scale(gathered)
     # One formatter of numbers: the report's.
-    gathered.claims = [
-        {**c, "sentence": words.sentence({**c, "sentence": ""}, scale)} for c in (r.as_dict() for r in results)
-    ]
+    gathered.claims = [{**c, "sentence": words.sentence(c, scale)} for c in (r.as_dict() for r in results)]
+
+
+def _size_axis(suite: Mapping[str, Any]) -> str | None:
+    """The axis that the suite names as its size, else its first."""
+    return suite.get("size") or next(iter(suite.get("axes", {})), None)
 
 
 def _corpus(suite: Mapping[str, Any]) -> str:
@@ -168,7 +174,7 @@ def report(
     results: Path, profile: str, names: Sequence[str] = (), *, reference: bool = False, folder: Path | None = None
 ) -> Built:
     """Build the report of a profile; returns where it lies and its claims."""
-    from harness.analysis.comparison import noise_table
+    from harness.analysis.noise import noise_table
     from harness.report.build import build_report
 
     store = Store(results)
@@ -182,7 +188,7 @@ def report(
             tables[f"{name}_selections"] = pd.DataFrame(g.plan["selections"])
         own = trials_frame(g.rows)
         if not own.empty and "test_loss" in own:
-            tables[f"{name}_noise"] = noise_table(own)
+            tables[f"{name}_noise"] = noise_table(own, by=list(g.plan["suite"].get("axes", {})))
         timing = step_times(own)
         if not timing.empty:
             tables[f"{name}_step_times"] = timing

@@ -7,7 +7,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis import lookup
+from harness.analysis.estimate import Estimate
+from harness.analysis.evidence import Evidence
+from harness.workload import Metric
+
+METRICS = {
+    "test_loss": Metric(label="test loss", unit="nats", cap="trivial_loss"),
+    "validation_loss": Metric(label="validation loss", unit="nats", cap="trivial_loss"),
+    "trivial_loss": Metric(label="trivial loss", unit="nats"),
+    "max_violation": Metric(label="largest load violation"),
+}
+"""A workload's metrics, as far as these tables hold them."""
 SIZES = ("d24", "d28", "d32", "d40", "d48", "d64")
+
+
+def evidence(trials: pd.DataFrame, **fields: Any) -> Evidence:
+    """These trials as a suite of model sizes, or of widths, would give them to an estimator."""
+    axis = next(a for a in ("size", "width") if a in trials.columns)
+    return Evidence(**{"trials": trials, "size_axis": axis, "metrics": METRICS, "claim": "c", **fields})
+
+
+def estimate(table: pd.DataFrame, name: str, probes=None, curves=None, tables=None, **arguments: Any) -> Estimate:
+    """What the named estimator says of these trials."""
+    found = evidence(table, probes=probes, curves=curves, tables=tables)
+    return lookup.run(found, {"name": name, **arguments})
 
 
 def trials(

@@ -3,10 +3,11 @@ import pytest
 from scipy import stats
 
 from harness.analysis.means import (
+    LIKE_THESE,
+    THESE,
     combine,
-    interval,
-    mean_of_cells,
     mean_of_sizes,
+    over_cells,
     paired,
     unpaired,
     validation_error,
@@ -15,14 +16,21 @@ from harness.analysis.means import (
 RNG = np.random.default_rng(3)
 
 
+def mean_of_cells(differences):
+    """Over a rectangular array of paired differences (..., J, n)."""
+    n = differences.shape[-1]
+    dfs = np.full(differences.shape[:-1], n - 1.0)
+    return combine(differences.mean(-1), differences.var(-1, ddof=1) / n, dfs)
+
+
 def test_one_cell_is_the_paired_t_test():
     a, b = RNG.normal(0, 1, 5), RNG.normal(0.3, 2, 5)
     value, se, df = mean_of_cells((a - b)[None])
     reference = stats.ttest_rel(a, b)
     assert value / se == pytest.approx(reference.statistic)
     assert df == pytest.approx(4)
-    low, high = interval(value, se, df)
-    assert (low, high) == pytest.approx(tuple(reference.confidence_interval()))
+    half = stats.t.ppf(0.975, df) * se
+    assert (value - half, value + half) == pytest.approx(tuple(reference.confidence_interval()))
 
 
 def test_unpaired_cell_is_welch():
@@ -65,3 +73,30 @@ def test_across_sizes_is_t_over_cell_means():
     value, se, df = mean_of_sizes(m)
     assert value / se == pytest.approx(stats.ttest_1samp(m, 0).statistic)
     assert df == 5
+
+
+def cells(*means, sd=0.1):
+    return [paired(f"d{i}", m + sd * np.array([-1.0, 0.0, 1.0])) for i, m in enumerate(means)]
+
+
+def test_from_four_cells_on_a_mean_is_judged_by_its_scatter_over_sizes():
+    few, many = over_cells(cells(0.0, 1.0, 2.0)), over_cells(cells(0.0, 1.0, 2.0, 3.0))
+    assert not few.general
+    assert few.df == pytest.approx(6)
+    assert many.general
+    assert (many.se, many.df) == pytest.approx((np.std([0, 1, 2, 3], ddof=1) / 2, 3))
+    assert many.answers[THESE][1] == pytest.approx(0.1 / np.sqrt(3) / 2)
+    assert few.answers[LIKE_THESE][2] == 2
+
+
+def test_weights_and_a_wish_decide_what_a_mean_speaks_of():
+    four = cells(0.0, 1.0, 2.0, 3.0)
+    assert not over_cells(four, across_sizes=False).general
+    assert over_cells(four[:2], across_sizes=True).general
+    assert LIKE_THESE not in over_cells(four, weights=[1, 0, 0, 0]).answers
+
+
+def test_blocks_weigh_by_their_tokens():
+    assert validation_error([1.0, 3.0, 1.0, 3.0], [5, 5, 5, 5]) == pytest.approx(np.std([1, 3, 1, 3], ddof=1) / 2)
+    # A block without tokens adds no error of its own.
+    assert validation_error([1.0, 3.0, 99.0], [1, 1, 0]) == pytest.approx(np.sqrt(3 / 2 * 2 * 0.25))

@@ -1,11 +1,12 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from harness.analysis.claims import load_claims
-from harness.analysis.comparison import noise_table
-from harness.analysis.power import SuiteFacts, check_claim, facts_of, planned_power
+from harness.analysis.noise import noise_table
+from harness.analysis.power import SuiteFacts, check_claim, facts_of, noise_of_claim, planned_power
 from harness.errors import ClaimError, UnknownNameError
 from tests.analysis.records import claim, trials
 
@@ -58,11 +59,11 @@ def test_unknown_arms_get_a_hint_and_postponed_claims_are_not_checked():
 
 
 def test_planned_effects_match_the_measured_ones():
-    """MDE in nats at a paired sd of .033: .055 (1 cell x 5 seeds), .030 (4 x 3), .015 (4 x 10)."""
+    """MDE in nats at a paired sd of .033: .055 (1 cell x 5 seeds), .030 (4 x 3), .015 (4 x 10), of these sizes."""
     noise = pd.DataFrame(
         {"cell": ["a"], "arm": ["muon"], "n": [9], "mean": [1.9], "sd": [0.03], "sd_difference": [0.033]}
     )
-    c = made(estimator=DIFFERENCE, expects={"below": 0})
+    c = made(estimator={**DIFFERENCE, "across_sizes": False}, expects={"below": 0})
     for sizes, seeds, effect in ((1, 5, 0.055), (4, 3, 0.030), (4, 10, 0.015)):
         assert planned_power(c, sizes, seeds, noise).effect == pytest.approx(effect, abs=0.001)
 
@@ -99,10 +100,21 @@ def test_a_gpu_plan_expects_a_gpus_noise():
 
 
 def test_a_committed_noise_table_is_used():
-    table = noise_table(trials(sd=0.003), baseline="adamw")
+    table = noise_table(trials({"adamw": 1, "muon": 1}, sd=0.003), baseline="adamw", by=["size"])
     c = made(estimator=DIFFERENCE, expects={"below": 0})
     assert planned_power(c, 6, 3, table).effect < 0.3 * planned_power(c, 6, 3).effect
     assert planned_power(c, 1, 3, table) is None  # two degrees of freedom
+    # What a size adds, which seeds do not show, is read off the cells' means.
+    table.loc[table.arm == "muon", "mean"] += 0.05 * np.array([1, -1, 1, -1, 1, -1])
+    assert planned_power(c, 6, 3, table).effect > planned_power(c, 6, 3).effect
+
+
+def test_the_noise_is_that_of_the_claims_own_metric():
+    table = trials(sd=0.003, psnr=lambda t: 30 + t.seed % 2)
+    quality = made(estimator={**DIFFERENCE, "metric": "psnr"}, expects={"below": 0})
+    assert noise_of_claim(quality, table, ["size"])["mean"].min() > 30
+    assert noise_of_claim(made(), table, ["size"])["mean"].max() < 3
+    assert noise_of_claim(made(estimator={**DIFFERENCE, "metric": "bits"}, expects={"below": 0}), table, []) is None
 
 
 def test_facts_of_a_suite():
@@ -113,6 +125,7 @@ def test_facts_of_a_suite():
         seeds=3,
         profile="cpu",
         sweep=None,
+        axes={"size": None},
         cells=lambda arm: [({"size": s}, {}) for s in ("d24", "d32")],
         claims={
             "a": claim(),

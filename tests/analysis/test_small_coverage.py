@@ -29,6 +29,26 @@ def test_means_cover_where_percentile_intervals_cannot():
     assert ((d.min(1) < 0) & (d.max(1) > 0)).mean() == pytest.approx(0.75, abs=0.03)
 
 
+def test_a_mean_speaks_of_sizes_only_by_its_scatter_over_sizes():
+    rows = list(coverage.general_rows(2000, np.random.default_rng(6)))
+    for row in rows:
+        if row["rule"].endswith("t over cell means"):
+            assert row["coverage"] >= allowed(0.93, 2000), row
+    assert min(r["coverage"] for r in rows if r["rule"].endswith("Welch over seeds")) < 0.85
+
+
+def test_shares_cover_and_stay_between_0_and_1():
+    for row in coverage.share_rows(150, np.random.default_rng(7)):
+        assert row["coverage"] >= allowed(0.93, 150), row
+        assert row["outside"] == 0
+
+
+def test_slopes_of_correlated_arms_cover():
+    for row in coverage.slope_rows(60, np.random.default_rng(8)):
+        if "correlated" in row["scenario"] and "pooled" in row["rule"]:
+            assert row["coverage"] >= allowed(0.93, 60), row
+
+
 def test_drift_covers_zero_where_the_laws_have_a_floor():
     for row in coverage.drift_rows(60, np.random.default_rng(3)):
         assert row["coverage"] >= allowed(0.93, 60), row

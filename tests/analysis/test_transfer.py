@@ -54,9 +54,37 @@ def test_scatter_is_pooled_over_arms():
     a, b = np.array([0.1, -0.1, 0.0, 0.0]), np.array([0.0, 0.15, -0.1, 0.0])
     lines = transfer.slopes({"a": (x, a), "b": (x, b), "short": (x[:2], a[:2])})
     rss = sum(stats.linregress(x, v).stderr ** 2 * 2 * 5 for v in (a, b))
-    assert lines["a"].scatter == pytest.approx(np.sqrt(rss / 4))
-    assert lines["a"].df == 4
+    assert lines["a"].pooled_scatter == pytest.approx(np.sqrt(rss / 4))
     assert set(lines) == {"a", "b"}
+
+
+def test_arms_that_err_together_have_fewer_degrees_of_freedom():
+    x = np.array([5.0, 6, 7, 8, 9, 10])
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal(6)
+    alike = transfer.slopes({"a": (x, a), "b": (x, 1 - a)})["a"]
+    assert alike.correlation == pytest.approx(1)
+    assert alike.df == pytest.approx(4)  # one arm's worth
+    # Residuals at right angles: the pool keeps all of its df.
+    basis = np.linalg.qr(np.column_stack([np.ones(6), x, rng.standard_normal((6, 2))]))[0]
+    apart = transfer.slopes({"a": (x, basis[:, 2]), "b": (x, basis[:, 3])})["a"]
+    assert apart.df == pytest.approx(8)
+
+
+def test_three_widths_cannot_tell_the_correlation_and_take_the_measured_one():
+    x = np.array([5.0, 6, 7])
+    line = transfer.slopes({"a": (x, [0.0, 0.1, 0.0]), "b": (x, [0.0, -0.12, 0.0])})["a"]
+    assert line.correlation == pytest.approx(transfer.MEASURED_CORRELATION)
+    assert line.df == pytest.approx(2 / (1 + 0.64))
+    assert transfer.planned_df(3, 2) == pytest.approx(line.df)
+    assert transfer.planned_df(4, 1) == 2
+
+
+def test_an_arm_that_scatters_more_than_its_pool_is_judged_by_its_own_scatter():
+    x = np.array([5.0, 6, 7, 8])
+    lines = transfer.slopes({"a": (x, [0.2, -0.2, -0.2, 0.2]), "b": (x, [0.1, -0.1, -0.1, 0.1])})
+    assert lines["a"].se == pytest.approx(stats.linregress(x, [0.2, -0.2, -0.2, 0.2]).stderr)
+    assert lines["b"].se > stats.linregress(x, [0.1, -0.1, -0.1, 0.1]).stderr
 
 
 def test_an_outlying_arm_leaves_the_pool():
@@ -66,7 +94,6 @@ def test_an_outlying_arm_leaves_the_pool():
     lines = transfer.slopes({**quiet, "wild": (x, 3 * np.array([1.0, -1, 1, -1, 1]))})
     assert lines["wild"].pooled_arms == ("wild",)
     assert "wild" not in lines["q0"].pooled_arms
-    assert lines["q0"].df == 12
 
 
 def test_one_degree_of_freedom_is_no_ground_to_leave_the_pool():
@@ -75,7 +102,7 @@ def test_one_degree_of_freedom_is_no_ground_to_leave_the_pool():
     kink = np.array([1.0, -2, 1]) / np.sqrt(6)
     lines = transfer.slopes({"a": (x, 0.4 * kink), **{f"q{i}": (x, 0.1 * kink) for i in range(4)}})
     assert lines["a"].own_scatter == pytest.approx(4 * lines["q0"].own_scatter)
-    assert lines["a"].df == 5
+    assert lines["a"].pooled_arms == ("a", "q0", "q1", "q2", "q3")
 
 
 def test_losses_between_grid_points_follow_the_parabola():

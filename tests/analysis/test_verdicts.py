@@ -12,8 +12,8 @@ from harness.analysis.estimate import Estimate, Part
 from harness.analysis.verdicts import Region
 
 
-def estimate(*parts, log=False):
-    return Estimate(parts=tuple(Part(value=v, se=s, df=d) for v, s, d in parts), unit="nats", log=log)
+def estimate(*parts, scale="linear"):
+    return Estimate(parts=tuple(Part(value=v, se=s, df=d) for v, s, d in parts), unit="nats", scale=scale)
 
 
 def test_a_half_line_is_the_one_sided_t_test():
@@ -42,7 +42,7 @@ def test_far_outside_a_band_fails():
 
 
 def test_ratios_are_judged_as_logarithms():
-    e = estimate((np.log(0.8), 0.1, 5), log=True)
+    e = estimate((np.log(0.8), 0.1, 5), scale="log")
     assert verdicts.p_values(e, Region(below=1))[0] == pytest.approx(stats.t.cdf(np.log(0.8) / 0.1, 5))
     with pytest.raises(ValueError, match="positive bounds"):
         verdicts.p_values(e, Region(below=-1))
@@ -92,8 +92,8 @@ def test_holm_by_hand():
         (0.06, 0.03, 0.97, "unresolved"),
     ],
 )
-def test_outcomes(p, hold, fail, expected):
-    assert verdicts.outcome(p, hold, fail) == expected
+def test_resolutions(p, hold, fail, expected):
+    assert verdicts.resolve(p, hold, fail) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_range_of_the_sd():
 
 
 def test_detectable_effects_are_refused_below_four_degrees_of_freedom():
-    assert verdicts.detectable(0.1, 3.9, Region(below=0), False, "nats") is None
-    seen = verdicts.detectable(0.1, 5, Region(below=1), True, "ratio")
+    assert verdicts.detectable(0.1, 3.9, Region(below=0), "linear", "nats") is None
+    seen = verdicts.detectable(0.1, 5, Region(below=1), "log", "ratio")
     assert "a ratio below" in seen.text
-    assert verdicts.detectable(0.1, 5, Region(below=0), False, "nats", tests=5).effect > seen.effect
+    assert verdicts.detectable(0.1, 5, Region(below=0), "linear", "nats", tests=5).effect > seen.effect
 
 
 @pytest.mark.parametrize(

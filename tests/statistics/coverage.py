@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from harness.analysis import compute_ratio as law
 from harness.analysis import sequential, transfer, verdicts
 from harness.analysis.claims import evaluate_claims, load_claims
-from harness.analysis.means import mean_of_cells
+from harness.analysis.estimate import interval
+from harness.analysis.estimators.shares import judged_share, share_cell
+from harness.analysis.evidence import Evidence
+from harness.analysis.means import combine, mean_of_sizes
 from harness.analysis.selection import select
+from harness.workload import Metric
 from tests.statistics.simulate import CURVATURE, SCENARIOS, Law, chunked, suites, truth
 
 Row = dict[str, Any]
@@ -59,10 +63,25 @@ def ratio_rows(
                 for ratio in ratios:
                     x, losses = suites(scenario, j, n, count, ratio, rng)
                     y, true = losses.mean(-1), truth(scenario, ratio, j)
+                    found = {}
                     for name, form in law.FORMS.items():
                         keep = count if name == "shared_power_law" else min(count, other_forms)
-                        theta, se, df = chunked(lambda a, b, f=form: law.jackknife(f, a, b), x[:keep], y[:keep])
+                        found[name] = theta, se, df = chunked(
+                            lambda a, b, f=form: law.jackknife(f, a, b), x[:keep], y[:keep]
+                        )
                         yield _row(f"compute ratio, {name}", scenario, j, n, theta, se, df, true, ratio=ratio)
+                    theta, se, df = as_judged(found["shared_power_law"], found["fit_free"])
+                    yield _row("compute ratio, as judged", scenario, j, n, theta, se, df, true, ratio=ratio)
+
+
+def as_judged(default: Any, free: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """The default form, or the wider of it and fit_free where they are apart; on the suites that both know."""
+    keep = len(free[0])
+    theta, se, df = default[0][:keep].copy(), default[1][:keep].copy(), default[2]
+    with np.errstate(invalid="ignore"):
+        other = law.apart(theta, se, free[0], df) & (free[1] > se)
+    theta[other], se[other] = free[0][other], free[1][other]
+    return theta, se, df
 
 
 def gpu_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
@@ -101,6 +120,59 @@ def drift_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
                 yield _row(f"drift per decade, {noise}", scenario, j, 3, theta, se, df, true)
 
 
+def mean_of_cells(d: np.ndarray) -> tuple[Any, Any, Any]:
+    """Welch-Satterthwaite over a rectangular array of paired differences (..., J, n)."""
+    n = d.shape[-1]
+    return combine(d.mean(-1), d.var(-1, ddof=1) / n, np.full(d.shape[:-1], n - 1.0))
+
+
+def general_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
+    """A mean as a statement about sizes like these: what a size adds (sd .02) beside seed noise (sd .03)."""
+    for j in (4, 6, 8):
+        for n in (2, 3, 5):
+            for misfit in (0.0, 0.02):
+                d = misfit * rng.standard_normal((count, j, 1)) + 0.03 * rng.standard_normal((count, j, n))
+                scenario = f"arm-by-size sd {misfit:g}"
+                rules = {"t over cell means": mean_of_sizes(d.mean(-1)), "Welch over seeds": mean_of_cells(d)}
+                for rule, (theta, se, df) in rules.items():
+                    yield _row(f"mean as a statement about sizes, {rule}", scenario, j, n, theta, se, df, 0.0)
+
+
+def share_rows(count: int, rng: np.random.Generator, matrices: int = 18) -> Iterator[Row]:
+    """Shares of matrices, one a run: logit-normal over sizes and runs, binomial over matrices."""
+    evidence = Evidence(trials=pd.DataFrame())
+    for centre in (0.0, 2.0, 4.0, 7.0):
+        for over_sizes in (0.0, 0.5):
+            for j, n in ((1, 6), (3, 3), (4, 3), (6, 3)):
+                if over_sizes and j < 4:
+                    continue  # under four sizes an interval speaks of these sizes alone
+                spread = np.hypot(0.5, over_sizes)
+                nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+                true = float((special.expit(centre + spread * nodes) * weights).sum() / weights.sum())
+                logits = centre + over_sizes * rng.standard_normal((count, j, 1))
+                p = special.expit(logits + 0.5 * rng.standard_normal((count, j, n)))
+                shares = rng.binomial(matrices, p) / matrices
+                ends = np.array([_share_interval(evidence, s, matrices) for s in shares])
+                yield {
+                    "rule": "share over runs",
+                    "scenario": f"true share {true:.3f}" + (", sizes differ" if over_sizes else ""),
+                    "sizes": j,
+                    "seeds": n,
+                    "suites": count,
+                    "coverage": float(((ends[:, 0] <= true) & (true <= ends[:, 1])).mean()),
+                    "half_width": float(np.median(ends[:, 1] - ends[:, 0]) / 2),
+                    "outside": float(((ends < 0) | (ends > 1)).any(axis=1).mean()),
+                }
+
+
+def _share_interval(evidence: Evidence, shares: np.ndarray, matrices: int) -> tuple[float, float]:
+    cells = [share_cell(str(i), s, matrices) for i, s in enumerate(shares)]
+    part, _, _ = judged_share(evidence, shares.ravel(), float(matrices * shares.size), cells)
+    ends = interval(part, "logit")
+    assert ends is not None
+    return ends
+
+
 def mean_rows(
     count: int,
     rng: np.random.Generator,
@@ -123,27 +195,38 @@ def mean_rows(
 
 
 def slope_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Slope of optima over widths, scatter pooled over five arms, sd .025 with r .7 between learning rates."""
+    """Slope of optima over widths, scatter pooled over arms, sd .025 with r .7 between learning rates.
+
+    Correlated arms share their seeds' noise (r .8 in the residuals) and, at the base width, whole curves.
+    """
+    four, six = (32, 64, 128, 256), (32, 48, 64, 96, 128, 256)
     plans = [
-        ("octave grid", (32, 64, 128, 256), 1.0, 3, 0.0),
-        ("jitter .15 octave", (32, 64, 128, 256), 1.0, 3, 0.15),
-        ("three widths", (32, 64, 128), 1.0, 3, 0.0),
-        ("five widths", (32, 48, 64, 96, 128), 1.0, 3, 0.0),
-        ("half octaves", (32, 64, 128, 256), 0.5, 3, 0.0),
-        ("one seed", (32, 64, 128, 256), 1.0, 1, 0.0),
+        ("octave grid", four, 1.0, 3, 0.0, 5, 0.0),
+        ("jitter .15 octave", four, 1.0, 3, 0.15, 5, 0.0),
+        ("three widths", (32, 64, 128), 1.0, 3, 0.0, 5, 0.0),
+        ("five widths", (32, 48, 64, 96, 128), 1.0, 3, 0.0, 5, 0.0),
+        ("half octaves", four, 0.5, 3, 0.0, 5, 0.0),
+        ("one seed", four, 1.0, 1, 0.0, 5, 0.0),
+        ("correlated arms, two over six widths", six, 1.0, 3, 0.0, 2, 0.8),
+        ("correlated arms, two over four widths", four, 1.0, 3, 0.0, 2, 0.8),
+        ("correlated arms, five over four widths", four, 1.0, 3, 0.0, 5, 0.8),
+        ("correlated arms, five over three widths", (32, 64, 128), 1.0, 3, 0.0, 5, 0.8),
     ]
-    for name, widths, step, n, jitter in plans:
+    for name, widths, step, n, jitter, arms, shared in plans:
         grid = np.arange(-12, -3, step)
         log2 = np.log2(np.array(widths, dtype=float))
         found = {"pooled": ([], [], []), "own": ([], [], [])}
         for _ in range(count):
             lines = {}
-            for arm in range(5):
-                best = -7.5 + rng.uniform(-0.5, 0.5) + jitter * rng.standard_normal(len(widths))
-                noise = 0.025 * (
-                    np.sqrt(0.7) * rng.standard_normal((len(widths), n, 1))
-                    + np.sqrt(0.3) * rng.standard_normal((len(widths), n, len(grid)))
-                )
+            centre, common = rng.uniform(-0.5, 0.5), seed_noise(rng, len(widths), n, len(grid))
+            for arm in range(arms):
+                # Arms whose curves coincide at the base width have one optimum there.
+                middle = centre if shared else rng.uniform(-0.5, 0.5)
+                best = -7.5 + middle + jitter * rng.standard_normal(len(widths))
+                own = seed_noise(rng, len(widths), n, len(grid))
+                noise = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+                if shared:
+                    noise[0] = common[0]
                 curves = (CURVATURE * (grid - best[:, None]) ** 2)[:, None, :] + noise
                 optima = [transfer.optimum(grid, c) for c in curves.mean(1)]
                 good = [i for i, o in enumerate(optima) if o.log2_lr is not None]
@@ -168,6 +251,12 @@ def slope_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
                 0.0,
                 inside_margin=float((np.abs(theta) + half < 0.25).mean()),
             )
+
+
+def seed_noise(rng: np.random.Generator, widths: int, seeds: int, points: int) -> np.ndarray:
+    """Losses' noise, sd .025, of which .7 is common to the learning rates of a seed."""
+    common, own = rng.standard_normal((widths, seeds, 1)), rng.standard_normal((widths, seeds, points))
+    return 0.025 * (np.sqrt(0.7) * common + np.sqrt(0.3) * own)
 
 
 def selection_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
@@ -306,6 +395,9 @@ def aa_records(rng: np.random.Generator, sizes: int = 6, seeds: int = 3) -> pd.D
     return pd.DataFrame(rows)
 
 
+AA_METRICS = {"test_loss": Metric(label="test loss", unit="nats", cap="trivial_loss")}
+
+
 def aa_claims() -> list[Any]:
     """Four confirmatory claims about two arms that are one method."""
     return load_claims(
@@ -333,7 +425,7 @@ def aa_rows(count: int, rng: np.random.Generator) -> Iterator[Row]:
     claims = aa_claims()
     false, refused, covered = 0, 0, 0
     for _ in range(count):
-        found = evaluate_claims(claims, aa_records(rng), profile="cpu")
+        found = evaluate_claims(claims, aa_records(rng), profile="cpu", size_axis="size", metrics=AA_METRICS)
         words = [r.verdict for r in found]
         false += any(w in ("holds_at_reduced_scale", "fails_at_reduced_scale") for w in words)
         refused += any(r.refused for r in found)

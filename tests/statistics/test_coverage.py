@@ -22,6 +22,8 @@ def table() -> pd.DataFrame:
     rng = np.random.default_rng(SEED)
     rows = [
         *coverage.mean_rows(SUITES, rng),
+        *coverage.general_rows(SUITES, rng),
+        *coverage.share_rows(SUITES // 4, rng),
         *coverage.ratio_rows(SUITES, rng, other_forms=max(SUITES // 4, 200)),
         *coverage.gpu_rows(SUITES // 4, rng),
         *coverage.drift_rows(SUITES // 4, rng),
@@ -53,6 +55,7 @@ def write(out: pd.DataFrame) -> None:
         "resolved_below",
         "inside_margin",
         "false_verdicts",
+        "outside",
         "error",
         "no_answer",
     ]
@@ -80,7 +83,7 @@ def _text(column: object, value: object) -> str:
     if isinstance(value, float):
         if not np.isfinite(value):
             return ""
-        if column in ("coverage", "resolved_below", "inside_margin", "false_verdicts", "no_answer"):
+        if column in ("coverage", "resolved_below", "inside_margin", "false_verdicts", "outside", "no_answer"):
             return f"{100 * value:.1f} %"
         return f"{value:.3g}"
     return str(value)
@@ -123,6 +126,19 @@ def test_one_cell_covers_unless_skewed(table):
     assert (rows.coverage >= allowed(0.93, rows.suites)).all()
 
 
+def test_a_mean_speaks_of_sizes_only_by_its_scatter_over_sizes(table):
+    rows = table[table.rule == "mean as a statement about sizes, t over cell means"]
+    assert (rows.coverage >= allowed(0.93, rows.suites)).all(), rows.to_string()
+    other = table[table.rule == "mean as a statement about sizes, Welch over seeds"]
+    assert other[other.scenario == "arm-by-size sd 0.02"].coverage.min() < 0.85
+
+
+def test_shares_cover_and_stay_between_0_and_1(table):
+    rows = table[table.rule == "share over runs"]
+    assert (rows.outside == 0).all()
+    assert (rows.coverage >= allowed(0.93, rows.suites)).all(), rows.to_string()
+
+
 def test_drift_covers(table):
     rows = table[table.rule.str.startswith("drift")]
     low = rows[rows.coverage < allowed(gate_of(rows), rows.suites)]
@@ -134,6 +150,7 @@ def test_pooled_scatter_covers_and_is_narrower_than_own(table):
     own = table[table.rule == "slope of optima, own scatter"].set_index("scenario")
     assert (pooled.coverage >= allowed(0.93, pooled.suites)).all(), pooled.to_string()
     assert (pooled.half_width < own.half_width).all()
+    assert sum(pooled.index.str.startswith("correlated arms")) == 4
     assert pooled.inside_margin["half octaves"] > 0.9
 
 

@@ -1,0 +1,46 @@
+"""The error of the finite held-out sample, from the losses of its blocks of documents (STATISTICS 1d, 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.evidence import Evidence, columns_needed
+from harness.analysis.means import validation_error
+from harness.analysis.pairing import PairedArms
+
+LEAST_BLOCKS = 4
+"""Blocks below which their scatter tells nothing."""
+
+
+def block_error(evidence: Evidence, pairs: PairedArms, arm: str, baseline: str, metric: str, log: bool) -> float:
+    """What the finite sample adds to arm minus baseline (``log``: to their ln ratio); 0 where no block was written.
+
+    From the table ``<metric>_blocks`` (columns block, loss, tokens) of the trials compared: seeds are averaged
+    block by block. Every cell and seed reads the same documents, so the error does not average out over them:
+    root mean square over cells.
+    """
+    table = evidence.tables
+    if table is None or table.empty or "table" not in table.columns:
+        return 0.0
+    rows = table[(table["table"] == f"{metric}_blocks") & table["identity"].isin(pairs.identities)]
+    if rows.empty:
+        return 0.0
+    columns_needed(evidence, rows, ["identity", "block", "loss", "tokens"], "tables")
+    errors = []
+    for key in pairs.keys:
+        sides = [_by_block(rows, seeds[key].identities) for seeds in (pairs.arm, pairs.baseline)]
+        both = sides[0].join(sides[1]["loss"].rename("loss_baseline"), how="inner").dropna()
+        if len(both) < LEAST_BLOCKS:
+            continue
+        a, b, tokens = (both[c].to_numpy(dtype=float) for c in ("loss", "loss_baseline", "tokens"))
+        if log:
+            # To first order ln(A / B) moves by dA / A - dB / B.
+            a, b = a / np.average(a, weights=tokens), b / np.average(b, weights=tokens)
+        errors.append(validation_error(a - b, tokens))
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
+
+
+def _by_block(rows: pd.DataFrame, identities: list[str]) -> pd.DataFrame:
+    """Mean loss over seeds, and tokens, by block."""
+    return rows[rows["identity"].isin(identities)].groupby("block")[["loss", "tokens"]].mean()

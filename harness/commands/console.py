@@ -18,6 +18,7 @@ from rich.table import Table
 from harness import runner
 from harness.commands.exit_codes import INTERRUPTED, OK, TRIAL_FAILED
 from harness.errors import HarnessError
+from harness.numbers import duration
 from harness.planning.plan import Plan, estimate_seconds
 from harness.planning.states import Item
 from harness.planning.suite import Suite, parse_only
@@ -26,15 +27,6 @@ from harness.records.store import Row, Store, code_of, load_rows
 
 if TYPE_CHECKING:
     from harness.execution.executors import Executor
-
-
-def human_seconds(seconds: float) -> str:
-    """``95`` -> ``1 min 35 s``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _plans(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], Any]:
@@ -112,7 +104,7 @@ def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
     console.print(
         f"[bold]{plan.suite.name}[/] profile={plan.suite.profile}: {counts['done']} done, {counts['stale']} stale, "
         f"{counts['missing']} missing, {counts['failed']} failed, up to {plan.more} more; "
-        f"pending {flops:.2g} FLOPs, about {human_seconds(seconds)} of one worker",
+        f"pending {flops:.2g} FLOPs, about {duration(seconds)} of one worker",
         highlight=False,
     )
     reasons: dict[str, int] = {}
@@ -203,7 +195,7 @@ class _Progress(runner.Watcher):
             f"{label.split(' ', 1)[1]} {share:.0%}" for label, share in sorted(self.running.items())[:2]
         )
         extra = f" (+ up to {self.more})" if getattr(self, "more", 0) else ""
-        left = f"about {human_seconds(getattr(self, 'left', 0) / self.workers)} left{extra}"
+        left = f"about {duration(getattr(self, 'left', 0) / self.workers)} left{extra}"
         failed = f", {self.failed} failed" if self.failed else ""
         self.bar.update(self.task, left=f"{left}{failed}  {now}")
 
@@ -218,7 +210,7 @@ class _Lines(runner.Watcher):
         if not self.quiet:
             typer.echo(
                 f"round {number}: {len(pending)} trials, up to {more} more, "
-                f"about {human_seconds(seconds)} of one worker"
+                f"about {duration(seconds)} of one worker"
             )
 
     def stored(self, label: str, record: Record) -> None:
@@ -280,7 +272,7 @@ def run_command(
         counts = plan.counts()
         typer.echo(
             f"{plan.suite.name} ({plan.suite.profile}): {counts['done']} of {len(plan.items)} trials done, "
-            f"{summary.ran} run now, {human_seconds(summary.seconds)}"
+            f"{summary.ran} run now, {duration(summary.seconds)}"
         )
         if not quiet:
             for note in plan.notes:

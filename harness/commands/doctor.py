@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.environment import cpu_slots, measure
 from harness.errors import HarnessError
+from harness.numbers import duration
 from harness.planning import suite as suites
 from harness.planning.plan import make_plan
 from harness.planning.suite import PROFILES
@@ -130,17 +131,13 @@ def as_text(found: dict[str, Any]) -> str:
                  f"disk {measured['disk_free_gib']} GiB free")  # fmt: skip
     lines.append("\nsuite                  profile  device  trials    estimated      budget")
     for p in found["profiles"]:
-        time = _minutes(p["estimated_minutes"]) if p["estimated_minutes"] is not None else f"no {p['device']} here"
-        budget = _minutes(p["budget_minutes"]) if p["budget_minutes"] else "-"
+        time, budget = (
+            None if p[k] is None else duration(60 * p[k]) for k in ("estimated_minutes", "budget_minutes")
+        )
+        time, budget = time or f"no {p['device']} here", budget or "-"
         trials = f"{p['trials']}+{p['up_to_more']}" if p["up_to_more"] else str(p["trials"])
         lines.append(f"{p['suite']:<22} {p['profile']:<8} {p['device']:<7} {trials:<9} {time:<14} {budget}")
     lines.append(f"\ndefault profile of `make reproduce-all`: {found['default_profile']}")
     for m in found["missing"]:
         lines.append(f"missing: {m['what']} (for {m['for']}): {m['get it']}")
     return "\n".join(lines)
-
-
-def _minutes(value: float) -> str:
-    if value < 1:
-        return f"{value * 60:.0f} s"
-    return f"{value:.1f} min" if value < 90 else f"{value / 60:.1f} h"

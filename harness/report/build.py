@@ -26,7 +26,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report import labels, markdown, numbers, page, svg, tables, words
+from harness import numbers
+from harness.report import labels, markdown, page, svg, tables, words
 from harness.report.colours import Palette
 from harness.report.figures import Frames, MissingDataError, draw, relaid
 

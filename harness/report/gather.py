@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import HarnessError
+from harness.numbers import count
 from harness.planning import suite as suites
 from harness.planning.suite import Suite
 from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.report import words
-from harness.report.numbers import count
 
 FLIPS = {
     ("reproduced", "contradicted"),

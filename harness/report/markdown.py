@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.report import numbers, tables, words
+from harness import numbers
+from harness.report import tables, words
 from harness.report.tables import markdown_escape as escape
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import labels, markdown, numbers, words
+from harness import numbers
+from harness.report import labels, markdown, words
 from harness.report.colours import css_variables
 
 if TYPE_CHECKING:

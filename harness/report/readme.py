@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.numbers import factor, with_interval
 from harness.report import gather
-from harness.report.numbers import factor, with_interval
 
 BEGIN = "<!-- ledger: begin (written by `make readme` from results/reference/cpu) -->"
 END = "<!-- ledger: end -->"

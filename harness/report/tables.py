@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report import labels, numbers, words
+from harness import numbers
+from harness.report import labels, words
 from harness.report.figures.common import at_best_lr, cell_means, ordered
 
 METRICS = (

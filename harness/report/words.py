@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report import numbers
+from harness import numbers
 
 BANNED = (
     "proves",

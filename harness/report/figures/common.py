@@ -20,8 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from harness import numbers
 from harness.errors import HarnessError, unknown
-from harness.report import labels, numbers
+from harness.report import labels
 from harness.report.colours import GRID, INK, MUTED, PAPER, Palette
 from harness.report.figures.layout import Sheet
 

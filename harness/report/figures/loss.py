@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.lines import Line2D
 
-from harness.report import labels, numbers, words
+from harness import numbers
+from harness.report import labels, words
 from harness.report.colours import MUTED
 from harness.report.figures.common import (
     Drawing,

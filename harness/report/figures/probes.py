@@ -11,7 +11,8 @@ import seaborn as sns
 from matplotlib import ticker
 from matplotlib.lines import Line2D
 
-from harness.report import labels, numbers
+from harness import numbers
+from harness.report import labels
 from harness.report.colours import MUTED
 from harness.report.figures.common import (
     Drawing,

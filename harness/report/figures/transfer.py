@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from harness.report import labels, numbers
+from harness import numbers
+from harness.report import labels
 from harness.report.colours import MUTED, PAPER
 from harness.report.figures.common import (
     Drawing,

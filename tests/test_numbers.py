@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.report import numbers
+from harness import numbers
 
 
 def test_digits_end_at_the_first_of_the_standard_error() -> None:
@@ -88,7 +90,7 @@ def test_powers_of_two() -> None:
     assert numbers.power_of_two(0.003) == "0.003"
 
 
-def test_factors_counts_durations_and_p() -> None:
+def test_factors_counts_and_p() -> None:
     assert [numbers.factor(v) for v in (1.2, 2, 13.4, 310, 13400, math.nan)] == [
         "1.2×",
         "2×",
@@ -98,7 +100,6 @@ def test_factors_counts_durations_and_p() -> None:
         "–",
     ]
     assert [numbers.count(v) for v in (12, 13800, 2.24e9)] == ["12", "13.8k", "2.24B"]
-    assert [numbers.duration(v) for v in (0.0123, 42, 600, 7200)] == ["12.3 ms", "42 s", "10 min", "2 h"]
     assert [numbers.p_value(v) for v in (0.00001, 0.0042, 0.21)] == ["< 0.001", "0.004", "0.21"]
 
 
@@ -111,3 +112,23 @@ def test_mean_with_half_width() -> None:
 def test_ticks_carry_no_trailing_zeros() -> None:
     assert [numbers.tick(v) for v in (0.8, 2.0, 1e11, 2e10, 0.05)] == ["0.8", "2", "10¹¹", "2×10¹⁰", "0.05"]
     assert not any(re.search(r"\.\d*0$", numbers.tick(v / 10)) for v in range(1, 100))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (0.0123, "12 ms"), (5.23, "5.2 s"), (9.97, "10 s"), (42, "42 s"), (59.7, "1 min"),
+        (95, "1 min 35 s"), (600, "10 min"), (929, "15 min"), (3599.7, "1 h"), (9000, "2.5 h"), (45_000, "12.5 h"),
+        (None, "–"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float | None, text: str) -> None:
+    assert numbers.duration(seconds) == text
+
+
+def test_printing_needs_no_scipy() -> None:
+    code = (
+        "import sys; from harness import numbers; numbers.duration(95); numbers.plain(0.5); "
+        "assert not {'scipy', 'torch', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scipy import stats
-
 MISSING = "–"
 MINUS = "−"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -99,6 +97,9 @@ def power_of_two(value: float) -> str:
 
 def standard_error(low: float, high: float, df: float | None = None) -> float:
     """The standard error behind a 95 % interval: its half-width over t(.975, df), or over 1.96."""
+    # Here and not above: what prints a duration on a bare machine needs no scipy.
+    from scipy import stats
+
     quantile = stats.t.ppf(0.975, df) if is_finite(df) and float(df or 0) > 0 else 1.96
     return abs(high - low) / 2 / float(quantile)
 
@@ -159,13 +160,19 @@ def count(value: Any) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as ms, s, min or h."""
+    """Time as a reader says it: 12 ms, 5.2 s, 42 s, 1 min 35 s, 16 min, 2.5 h."""
     if not is_finite(seconds):
         return MISSING
-    for limit, unit, scale in ((1, "ms", 1e-3), (90, "s", 1), (5400, "min", 60), (math.inf, "h", 3600)):
-        if seconds < limit:
-            return f"{plain(seconds / scale)} {unit}"
-    raise AssertionError
+    if seconds < 1:
+        return f"{plain(1e3 * seconds, 2)} ms" if seconds > 0 else "0 s"
+    if seconds < 9.95:
+        return f"{plain(seconds, 2)} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        if minutes == 0:
+            return f"{rest} s"
+        return f"{round(seconds / 60)} min" if minutes >= 10 or rest == 0 else f"{minutes} min {rest} s"
+    return f"{plain(seconds / 3600, 2 if seconds < 36_000 else 3)} h"
 
 
 def plural(number: int, noun: str) -> str:

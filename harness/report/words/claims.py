@@ -1,0 +1,180 @@
+"""What is said of one claim: its estimate, the published value, the distance between both, the whole sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import numbers
+from harness.report.words.verdicts import badge, refusal
+
+UNREGISTERED = "no registration before these records"
+
+
+def estimate_text(claim: Mapping[str, Any], unit: bool = True) -> str:
+    """Estimate with its interval and, if asked, its unit, at the digits that it carries."""
+    return numbers.with_interval(
+        claim.get("estimate"),
+        claim.get("ci95"),
+        claim.get("df"),
+        unit_text(claim) if unit else "",
+        se=_displayed_se(claim),
+        level=claim.get("interval_level") or 0.95,
+    )
+
+
+def _displayed_se(claim: Mapping[str, Any]) -> float | None:
+    """The standard error on the scale of the estimate: that of a logarithm is a share of it."""
+    se, estimate = claim.get("se"), claim.get("estimate")
+    if not numbers.is_finite(se):
+        return None
+    return abs(float(se) * float(estimate or 0)) if claim.get("log") else float(se or 0)
+
+
+def unit_text(claim: Mapping[str, Any]) -> str:
+    """The estimate's unit; empty for ratios and bare numbers."""
+    unit = str(claim.get("unit") or "")
+    return "" if unit in ("1", "ratio") else unit
+
+
+def published_text(claim: Mapping[str, Any], scale: bool = True) -> str:
+    """The published value, its interval where given and, if asked, its scale; en dash where there is no number."""
+    published = claim.get("published")
+    if published is None or published == "":
+        return numbers.MISSING
+    if isinstance(published, Mapping):
+        value = published.get("value")
+        if not numbers.is_finite(value):
+            return str(value) if value else numbers.MISSING
+        text = numbers.with_interval(value, published.get("interval") or published.get("ci95"))
+        return f"{text} at {made_at(claim)}" if scale and made_at(claim) else text
+    if isinstance(published, Sequence) and not isinstance(published, str):
+        return ", ".join(numbers.plain(v) for v in published)
+    return numbers.plain(published)
+
+
+def made_at(claim: Mapping[str, Any]) -> str:
+    """The scale of the source, e.g. ``399M to 1.5B parameters``; empty if not given."""
+    scale = (claim.get("made_at") or {}).get("parameters")
+    if isinstance(scale, (list, tuple)):
+        ends = list(dict.fromkeys(numbers.count(v) for v in scale))
+        return f"{' to '.join(ends)} parameters"
+    return f"{numbers.count(scale)} parameters" if numbers.is_finite(scale) else ""
+
+
+def gap_text(claim: Mapping[str, Any], other: str = "source") -> str:
+    """How far ours lies below the source's scale; where the ranges overlap only the largest models are compared."""
+    factor = claim.get("scale_factor")
+    if not numbers.is_finite(factor) or float(factor or 0) <= 1:
+        return ""
+    if overlaps(claim):
+        return f"largest model {numbers.factor(factor)} smaller"
+    return f"{numbers.factor(factor)} below the {other}"
+
+
+def overlaps(claim: Mapping[str, Any]) -> bool:
+    """Whether our models reach into the source's range of sizes."""
+    made, ours = (claim.get("made_at") or {}).get("parameters"), claim.get("parameters")
+    lowest = min(made) if isinstance(made, (list, tuple)) else made
+    return ours is not None and numbers.is_finite(lowest) and float(lowest) <= max(ours)
+
+
+def part_text(claim: Mapping[str, Any]) -> str:
+    """Which part the estimate is of, where the claim is about all of several."""
+    parts = claim.get("parts") or []
+    return f"at {claim['part']}, the least favourable of {len(parts)}" if claim.get("part") and parts else ""
+
+
+def beside(claim: Mapping[str, Any]) -> list[str]:
+    """What stands beside the estimate: its interval over these sizes alone, and the estimator's other forms."""
+    out = []
+    if these := claim.get("interval_these_sizes"):
+        text = numbers.with_interval(claim.get("estimate"), these)
+        out.append(f"these sizes alone: {text[text.find('[') :]}")
+    for form in claim.get("forms") or []:
+        value = form.get("ratio", form.get("estimate"))
+        if not form.get("used") and numbers.is_finite(value):
+            name = str(form.get("form", "")).replace("_", " ")
+            out.append(f"{name}: {numbers.with_interval(value, [form.get('low'), form.get('high')])}")
+    return out
+
+
+def verdict_note(claim: Mapping[str, Any]) -> str:
+    """What stands below a badge: what an unresolved claim hangs on and what the run could see, agreement."""
+    parts = []
+    if claim.get("verdict") == "exploratory":
+        parts.append(UNREGISTERED)
+    if claim.get("resolved_before_correction"):
+        parts.append("resolved before correction")
+    if claim.get("depends_on"):
+        parts.append(f"depends on {claim['depends_on']}")
+    if claim.get("verdict") == "unresolved" and effect_text(claim) != numbers.MISSING:
+        parts.append(f"could see {effect_text(claim)}")
+    published = claim.get("published")
+    if isinstance(published, Mapping) and published.get("agreement"):
+        parts.append(f"against the published value: {published['agreement']}")
+    return "; ".join(parts)
+
+
+def effect_text(claim: Mapping[str, Any]) -> str:
+    """The minimum detectable effect, with its own range where given."""
+    said = (claim.get("detectable") or {}).get("text")
+    if said:
+        return str(said)
+    effect = claim.get("minimum_detectable_effect")
+    if isinstance(effect, Mapping):
+        text = numbers.plain(effect.get("value"), 2)
+        low, high = effect.get("low"), effect.get("high")
+        if numbers.is_finite(low) and numbers.is_finite(high):
+            text += f" ({numbers.plain(low, 2)} to {numbers.plain(high, 2)})"
+    else:
+        text = numbers.plain(effect, 2)
+    return text if text == numbers.MISSING or not unit_text(claim) else f"{text} {unit_text(claim)}"
+
+
+def trials_text(claim: Mapping[str, Any]) -> str:
+    """``6 sizes × 3 fresh seeds``, as far as the claim says."""
+    parts = []
+    if numbers.is_finite(claim.get("num_sizes")):
+        parts.append(numbers.plural(int(claim["num_sizes"]), "size"))
+    if numbers.is_finite(claim.get("num_seeds")):
+        parts.append(numbers.plural(int(claim["num_seeds"]), "fresh seed"))
+    return " × ".join(parts)
+
+
+def sentence(claim: Mapping[str, Any]) -> str:
+    """The whole sentence: claim, word with scope, evidence, estimate, published value and its distance.
+
+    ``scale`` of the claim says models and corpus of the trials that it rests on.
+    """
+    text = f"{str(claim.get('says', claim.get('id', ''))).rstrip('.')}: {badge(claim).text}"
+    if claim.get("verdict") == "exploratory":
+        text += f", {UNREGISTERED}"
+    evidence = "; ".join(part for part in (str(claim.get("scale") or ""), trials_text(claim)) if part)
+    if evidence:
+        text += f" ({evidence})"
+    if reason := refusal(claim):
+        if reason.lower() == badge(claim).text.lower():
+            return f"{text}."
+        return f"{text}. {reason[:1].upper()}{reason[1:]}."
+    if numbers.is_finite(claim.get("estimate")):
+        text += ": " + " ".join(part for part in (estimate_text(claim), part_text(claim)) if part)
+    text += _against_source(claim) + "."
+    if claim.get("verdict") == "unresolved" and effect_text(claim) != numbers.MISSING:
+        text += f" This run could see {effect_text(claim)}."
+    return text
+
+
+def _against_source(claim: Mapping[str, Any]) -> str:
+    """``; published 0.52 at 399M to 1.5B parameters, 13,000× larger``."""
+    published, scale, factor = published_text(claim), made_at(claim), claim.get("scale_factor")
+    if published != numbers.MISSING:
+        value = published_text(claim, scale=False)
+        text = f"; published {value} at {scale}" if scale else f"; published {value}"
+    elif scale and numbers.is_finite(factor) and float(factor or 0) > 1:
+        text = f"; claimed at {scale}"
+    else:
+        return ""
+    if numbers.is_finite(factor) and float(factor or 0) > 1:
+        text += f", {'largest model ' if overlaps(claim) else ''}{numbers.factor(factor)} larger"
+    return text

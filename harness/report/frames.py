@@ -29,20 +29,23 @@ class Frames:
     claims: Sequence[Mapping[str, Any]] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
-    """Names of the suite's axes."""
-    size_axis: str = ""
-    """Which of them is the suite's size; by default the first that the trials have."""
+    """Names of the suite's axes, its size first."""
     labels: Labels = field(default_factory=Labels)
     """What the columns hold."""
     selection: str = ""
     """Metric that chose the hyperparameters, where the suite tunes or sweeps."""
 
     def axis(self, chosen: str | None = None) -> str:
-        """The axis that a figure runs over: the chosen one, else the suite's size, else its first with values."""
-        for name in [chosen] if chosen else [self.size_axis, *self.axes]:
+        """The axis that a figure runs over: the chosen one, else the suite's size."""
+        for name in [chosen] if chosen else self.axes:
             if name in self.trials.columns and self.trials[name].notna().any():
                 return str(name)
         raise MissingDataError(f"no trials with the axis {chosen!r}" if chosen else "no trials with a size axis")
+
+    @property
+    def size_axis(self) -> str | None:
+        """Which axis is the suite's size."""
+        return self.axes[0] if self.axes else None
 
     def metric(self, chosen: str | None = None, trials: pd.DataFrame | None = None) -> str:
         """The chosen metric, else the first that the workload shows and these trials have."""
@@ -76,6 +79,12 @@ class Frames:
                 return claim
         known = ", ".join(str(c.get("id")) for c in self.claims) or "none"
         raise MissingDataError(f"no claim {chosen!r} here; claims: {known}")
+
+
+def axes_of(suite: Mapping[str, Any], trials: pd.DataFrame) -> tuple[str, ...]:
+    """The suite's axes that its trials have, its size first: the one it names, else the first in its order."""
+    present = [a for a in suite.get("axes") or () if a in trials and trials[a].notna().any()]
+    return tuple(sorted(present, key=lambda a: a != suite.get("size")))
 
 
 def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:

@@ -16,6 +16,7 @@ from harness.planning import suite as suites
 from harness.planning.suite import Suite
 from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.report import words
+from harness.report.frames import axes_of
 from harness.report.labels import Labels, listed
 from harness.report.provenance import provenance
 from harness.report.results import step_times
@@ -152,7 +153,7 @@ def scale_line(gathered: Gathered) -> str:
     rows = [r for r in gathered.rows if r.record is not None]
     parts = [
         words.scale_text(frame, labels_of(suite), corpus_of(rows)),
-        words.sizes_text(frame, list(suite.get("axes", {}))),
+        words.sizes_text(frame, axes_of(suite, frame)),
         f"profile {suite['profile']}",
     ]
     return ", ".join(p for p in parts if p)
@@ -177,8 +178,8 @@ def report(
         own = trials_frame(g.rows)
         main = next((m for m in labels_of(g.plan["suite"]).shown() if m in own), None)
         if main is not None:
-            tables[f"{name}_noise"] = noise_table(own, main)
-        timing = step_times(own, list(g.plan["suite"].get("axes", {})))
+            tables[f"{name}_noise"] = noise_table(own, main, by=axes_of(g.plan["suite"], own)[:1])
+        timing = step_times(own, axes_of(g.plan["suite"], own))
         if not timing.empty:
             tables[f"{name}_step_times"] = timing
     claims = [c for g in gathered for c in g.claims]

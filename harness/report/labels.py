@@ -58,9 +58,9 @@ class Labels:
         return _COLUMNS.get(key) or self.statistics.get(key) or name(key)
 
     def quantity(self, column: object) -> str:
-        """What a column holds, without its unit."""
+        """What a column holds, for a sentence: without its unit and what its label has in brackets."""
         metric = self.metrics.get(str(column))
-        return metric.label if metric else self.label(column)
+        return (metric.label if metric else self.label(column)).partition(" (")[0]
 
     def shown(self) -> list[str]:
         """Metrics that the workload wants in tables of results, the main one first."""

@@ -15,6 +15,7 @@ from harness.report.colours import Palette
 from harness.report.content import Design, Section, ShownFigure
 from harness.report.export import clean
 from harness.report.figures import Frames, MissingDataError, check_options, draw, relaid
+from harness.report.frames import axes_of
 from harness.report.labels import Labels
 from harness.report.tables import ShownTable
 from harness.workload import workload_module
@@ -96,8 +97,7 @@ class Writer:
             palette=self.palette,
             claims=[c for c in self.claims if c.get("suite") == name],
             tables={k.removeprefix(name).lstrip("/._-") or name: v for k, v in own.items()},
-            axes=tuple(a for a in suite.get("axes") or () if a in trials and trials[a].notna().any()),
-            size_axis=str(suite.get("size") or ""),
+            axes=axes_of(suite, trials),
             labels=labels_of(suite),
             selection=str((suite.get("tuning") or suite.get("sweep") or {}).get("metric", "")),
         )

@@ -108,8 +108,8 @@ def _lines(rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _slopes(rows: pd.DataFrame, value: str, axis: str) -> pd.DataFrame:
     """One row an arm, line and width: the mean over seeds of each run's mean, and the line's log-log slope."""
     seeds = rows.groupby(["arm", "line", axis, "seed"], sort=False, observed=True)[value].mean().reset_index()
-    data = seeds.groupby(["arm", "line", axis], sort=False, observed=True)[value].agg(value="mean", n="count")
-    data = data.reset_index()
+    groups = seeds.groupby(["arm", "line", axis], sort=False, observed=True)[value]
+    data = groups.agg(value="mean", n="count").reset_index()
     data["slope"] = np.nan
     for _, line in data.groupby(["arm", "line"], sort=False):
         if line[axis].nunique() >= 2:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import numbers
-from harness.report.words.verdicts import badge, refusal
+from harness.report.words.verdicts import badge, is_identity, refusal
 
 UNREGISTERED = "no registration before these records"
 
@@ -25,10 +25,9 @@ def estimate_text(claim: Mapping[str, Any], unit: bool = True) -> str:
 
 def _displayed_se(claim: Mapping[str, Any]) -> float | None:
     """The standard error on the scale of the estimate: that of a logarithm is a share of it."""
-    se, estimate = claim.get("se"), claim.get("estimate")
-    if not numbers.is_finite(se):
+    if not numbers.is_finite(claim.get("se")) or not numbers.is_finite(claim.get("estimate")):
         return None
-    return abs(float(se) * float(estimate or 0)) if claim.get("log") else float(se or 0)
+    return abs(float(claim["se"] * claim["estimate"])) if claim.get("log") else float(claim["se"])
 
 
 def unit_text(claim: Mapping[str, Any]) -> str:
@@ -74,9 +73,10 @@ def gap_text(claim: Mapping[str, Any], other: str = "source") -> str:
 
 def overlaps(claim: Mapping[str, Any]) -> bool:
     """Whether our models reach into the source's range of sizes."""
-    made, ours = (claim.get("made_at") or {}).get("parameters"), claim.get("parameters")
+    made: Any = (claim.get("made_at") or {}).get("parameters")
+    ours = claim.get("parameters")
     lowest = min(made) if isinstance(made, (list, tuple)) else made
-    return ours is not None and numbers.is_finite(lowest) and float(lowest) <= max(ours)
+    return bool(ours) and numbers.is_finite(lowest) and float(lowest) <= max(ours or ())
 
 
 def part_text(claim: Mapping[str, Any]) -> str:
@@ -133,11 +133,11 @@ def effect_text(claim: Mapping[str, Any]) -> str:
 
 
 def trials_text(claim: Mapping[str, Any]) -> str:
-    """``6 sizes × 3 fresh seeds``, as far as the claim says."""
+    """``6 sizes × 3 fresh seeds``, as far as the claim says; what is exact needs no seeds."""
     parts = []
     if numbers.is_finite(claim.get("num_sizes")):
         parts.append(numbers.plural(int(claim["num_sizes"]), "size"))
-    if numbers.is_finite(claim.get("num_seeds")):
+    if numbers.is_finite(claim.get("num_seeds")) and not is_identity(claim):
         parts.append(numbers.plural(int(claim["num_seeds"]), "fresh seed"))
     return " × ".join(parts)
 

@@ -108,9 +108,11 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
         curves=curves_frame(rows),
         profile=profile,
     )
-    labels, corpus = labels_of(gathered.plan["suite"]), corpus_of(rows)
+    suite = gathered.plan["suite"]
+    labels, corpus = labels_of(suite), corpus_of(rows)
+    tuning = words.tuning_text(suite, labels) if suite.get("tuning") else ""
     for found in (r.as_dict() for r in results):
-        claim = {**found, **_evidence(found, trials, labels, corpus)}
+        claim = {**found, **_evidence(found, trials, labels, corpus), "tuning": tuning}
         gathered.claims.append({**claim, "sentence": words.sentence(claim)})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import gather, words
+from harness.report.labels import listed
 from harness.report.tables import markdown_escape
 
 BEGIN = "<!-- ledger: begin (written by `make readme` from results/reference/cpu) -->"
@@ -28,7 +29,7 @@ def block(claims: Sequence[Mapping[str, Any]]) -> str:
             "|---|---|---|---|",
             *(f"| {_says(c)} | {_here(c)} | {_scale(c)} | {_cell(words.badge(c).text)} |" for c in judged),
             "",
-            _cell(words.error_rate(claims)),
+            _cell(" ".join(t for t in (_tuning(claims), words.error_rate(claims)) if t)),
         ]
     if rest:
         lines += [
@@ -59,6 +60,15 @@ def _here(claim: Mapping[str, Any]) -> str:
 
 def _scale(claim: Mapping[str, Any]) -> str:
     return _cell(", ".join(t for t in (words.trials_text(claim), words.gap_text(claim)) if t))
+
+
+def _tuning(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How hyperparameters were chosen, by suite."""
+    said: dict[str, dict[str, None]] = {}
+    for claim in claims:
+        if claim.get("tuning"):
+            said.setdefault(str(claim["tuning"]), {})[str(claim["suite"])] = None
+    return " ".join(f"In {listed(suites)}: {text}." for text, suites in said.items())
 
 
 def _said(claim: Mapping[str, Any]) -> str:

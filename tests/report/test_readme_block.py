@@ -18,7 +18,7 @@ def test_every_claim_is_listed() -> None:
 
 def test_what_is_not_judged_says_where_it_lies_or_why_not() -> None:
     text = readme.block([
-        claim(),
+        claim(tuning="learning rate tuned, one selection seed"),
         claim(id="b", says="Outside", verdict=None, inside_region=False, expects="within -0.25 to 0.25"),
         claim(id="c", says="Refused", verdict=None, refused="needs gpu: too dear here", estimate=None),
     ])  # fmt: skip
@@ -26,6 +26,7 @@ def test_what_is_not_judged_says_where_it_lies_or_why_not() -> None:
     assert judged.endswith("| 6 sizes × 3 fresh seeds, 13,000× below the source | holds at reduced scale |")
     assert outside.endswith("| within -0.25 to 0.25 | measured at reduced scale: outside the region |")
     assert refused.endswith("| refused at reduced scale: no verdict (needs gpu: too dear here) |")
+    assert "In muon_scaling: learning rate tuned, one selection seed. Holm's" in text
     assert "up to 5 % of cases" in text
 
 

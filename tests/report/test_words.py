@@ -178,7 +178,11 @@ def test_how_hyperparameters_were_found_is_said() -> None:
     two = {"tuning": {"space": {"optimizer.lr": {}, "optimizer.weight_decay": {}}, "seeds": [1000, 1001]}}
     assert words.tuning_text(two, Labels()) == "learning rate and optimizer weight decay tuned, two selection seeds"
     assert words.tuning_text({"sweep": tuned["tuning"]}, Labels()).startswith("learning rate swept")
-    assert words.tuning_text({}, Labels()) == ""
+    own = {"tuning": {"space": {}}, "arms": {"adamw": {"space": {"optimizer.lr": {}}}, "moved": {}}}
+    assert words.tuning_text(own, Labels()) == "learning rate tuned, one selection seed"
+    assert words.tuning_text({}, Labels()) == words.tuning_text({"tuning": {"space": {}}}, Labels()) == ""
+    said = words.sentence(claim(tuning="learning rate tuned, one selection seed"))
+    assert "6 sizes × 3 fresh seeds; learning rate tuned, one selection seed)" in said
 
 
 def test_earlier_designs_are_named_with_what_they_left() -> None:

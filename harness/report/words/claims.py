@@ -145,12 +145,14 @@ def trials_text(claim: Mapping[str, Any]) -> str:
 def sentence(claim: Mapping[str, Any]) -> str:
     """The whole sentence: claim, word with scope, evidence, estimate, published value and its distance.
 
-    ``scale`` of the claim says models and corpus of the trials that it rests on.
+    ``scale`` of the claim says models and corpus of the trials that it rests on, ``tuning`` how their
+    hyperparameters were chosen.
     """
     text = f"{str(claim.get('says', claim.get('id', ''))).rstrip('.')}: {badge(claim).text}"
     if claim.get("verdict") == "exploratory":
         text += f", {UNREGISTERED}"
-    evidence = "; ".join(part for part in (str(claim.get("scale") or ""), trials_text(claim)) if part)
+    tuning = "" if is_identity(claim) else claim.get("tuning")
+    evidence = "; ".join(str(part) for part in (claim.get("scale"), trials_text(claim), tuning) if part)
     if evidence:
         text += f" ({evidence})"
     if reason := refusal(claim):

@@ -107,7 +107,11 @@ def sizes_text(trials: pd.DataFrame, axes: Sequence[str]) -> str:
 def tuning_text(suite: Mapping[str, Any], labels: Labels) -> str:
     """How hyperparameters were found: ``learning rate tuned, one selection seed``."""
     tuning, sweep = suite.get("tuning") or {}, suite.get("sweep") or {}
-    names = listed(labels.label(path) for path in (tuning or sweep).get("space", {}))
+    sections = [tuning or sweep, *(suite.get("arms") or {}).values()]
+    paths = dict.fromkeys(path for section in sections for path in section.get("space") or {})
+    if not paths:
+        return ""
+    names = listed(labels.label(path) for path in paths)
     if tuning:
         seeds = len(tuning.get("seeds") or [1000])
         return f"{names} tuned, {_number(seeds)} selection seed{'s' if seeds != 1 else ''}"

@@ -12,8 +12,8 @@ Input, one row or entry each, is plain pandas and dictionaries:
                 statistics (of probes, name -> what it is), recompute (commands), missing, changed_claims, history
                 (superseded designs, oldest first: design, reason, ledger: claims)
     claims      the fields of report.json (see CLAIM_FIELDS), and unit, published, notes, refused, confirmatory,
-                command, scale (models and corpus in words), tuning (how hyperparameters were chosen, in words),
-                parameters (of our models: least, most)
+                command, models (and corpus, in words), tuning (how hyperparameters were chosen, in words),
+                ran_at (parameters of our models: least, most)
     provenance  nested dictionary, shown as it is
     tables      name -> frame; a name that starts with a suite's name belongs to its section
 """

@@ -121,9 +121,9 @@ def _evidence(claim: Mapping[str, Any], trials: pd.DataFrame, labels: Labels, co
     used = trials[trials["identity"].isin(claim.get("identities") or [])]
     if used.empty:
         return {}
-    out: dict[str, Any] = {"scale": words.scale_text(used, labels, corpus)}
+    out: dict[str, Any] = {"models": words.scale_text(used, labels, corpus)}
     if "parameters" in labels.metrics and "parameters" in used and used["parameters"].notna().any():
-        out["parameters"] = [float(used["parameters"].min()), float(used["parameters"].max())]
+        out["ran_at"] = {"parameters": [float(used["parameters"].min()), float(used["parameters"].max())]}
     return out
 
 

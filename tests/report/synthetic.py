@@ -284,7 +284,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "minimum_detectable_effect": 0.21,
         "estimators_agree": True,
         "unit": "ratio",
-        "scale": "13.8k to 98.3k parameters, Python sources",
+        "models": "13.8k to 98.3k parameters, Python sources",
         "published": 0.52,
         "notes": ["Estimators 2 and 3: 0.55, 0.57."],
         "refused": "",

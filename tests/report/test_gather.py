@@ -38,9 +38,11 @@ def test_the_scale_of_a_claim_is_that_of_its_own_trials() -> None:
     trials = pd.DataFrame({"identity": ["a", "b", "c"], "parameters": [1e4, 2e4, 9e6]})
     labels = Labels(metrics={"parameters": Metric(label="parameters")})
     evidence = gather._evidence({"identities": ["a", "b"]}, trials, labels, "python sources")
-    assert evidence == {"scale": "10k to 20k parameters, python sources", "parameters": [1e4, 2e4]}
+    assert evidence == {
+        "models": "10k to 20k parameters, python sources", "ran_at": {"parameters": [1e4, 2e4]},
+    }  # fmt: skip
     assert gather._evidence({"identities": []}, trials, labels, "python sources") == {}
-    assert gather._evidence({"identities": ["a"]}, trials, Labels(), "") == {"scale": ""}
+    assert gather._evidence({"identities": ["a"]}, trials, Labels(), "") == {"models": ""}
 
 
 def test_workloads_are_asked_for_their_metrics_without_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -47,14 +48,19 @@ def test_an_identity_holds_or_fails_and_is_never_reproduced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "text"),
-    [(True, "inside the region"), (False, "outside the region"), (None, "across the region's edge")],
+    ("inside", "p", "text"),
+    [
+        (True, 0.01, "inside the region"),
+        (False, 0.01, "outside the region"),
+        (True, 0.2, "inside the region, with its interval across the edge"),
+        (False, 0.2, "outside the region, with its interval across the edge"),
+        (None, None, "not judged"),
+    ],
 )
-def test_a_descriptive_claim_says_where_it_lies_by_its_region(inside: bool | None, text: str) -> None:
-    one = claim(verdict=None, inside_region=inside)
+def test_a_descriptive_claim_says_where_it_lies_by_its_region(inside: bool | None, p: float, text: str) -> None:
+    one = claim(verdict=None, inside_region=inside, p_hold=p, p_fail=p)
     assert words.badge(one).text == f"measured at reduced scale: {text}"
     assert f": measured at reduced scale: {text} (" in words.sentence(one)
-    assert words.badge(claim(verdict=None, inside_region=None, expects=None)).text.endswith(": not judged")
 
 
 def test_what_no_registration_stands_behind_is_exploratory_in_every_place() -> None:
@@ -75,34 +81,42 @@ def test_the_sentence_is_whole() -> None:
     unpublished = words.sentence(claim(published=None, part="step 40", parts=[{}, {}]))
     assert ": 0.56 [0.47, 0.66] at step 40, the least favourable of 2;" in unpublished
     assert unpublished.endswith("; claimed at 399M to 1.5B parameters, 13,000× larger.")
-    assert "6 sizes)" in words.sentence(claim(kind="identity", scale=""))
+    assert "6 sizes)" in words.sentence(claim(kind="identity", models=""))
 
 
 def test_where_ranges_of_sizes_overlap_only_the_largest_models_are_compared() -> None:
-    apart = claim(parameters=[24_600.0, 99_000.0], made_at={"parameters": [1e5, 2e8]}, scale_factor=130.0)
+    made = {"made_at": {"parameters": [1e5, 2e8]}, "scale_factor": 130.0}
+    apart = claim(**made, ran_at={"parameters": [24_600.0, 99_000.0]})
     assert words.gap_text(apart) == "130× below the source"
     assert words.sentence(apart).endswith("at 100k to 200M parameters, 130× larger.")
-    reaching = {**apart, "parameters": [24_600.0, 1.57e6]}
+    reaching = {**apart, "ran_at": {"parameters": [24_600.0, 1.57e6]}}
     assert words.gap_text(reaching) == "largest model 130× smaller"
     assert words.sentence(reaching).endswith("at 100k to 200M parameters, largest model 130× larger.")
     assert words.gap_text(claim(scale_factor=0.5)) == words.gap_text(claim(scale_factor=None)) == ""
 
 
 def test_both_intervals_of_a_mean_over_sizes_and_the_other_forms_stand_beside_it() -> None:
+    def form(name: str, low: float, value: float, high: float, **more: Any) -> dict[str, Any]:
+        return {"form": name, "estimate": value, "low": low, "high": high, "df": 5, "used": False, **more}
+
     forms = [
-        {"form": "shared_power_law", "ratio": 0.66, "low": 0.53, "high": 0.82, "used": True},
-        {"form": "fit_free", "ratio": 0.6937, "low": 0.6136, "high": 0.7844, "used": False},
+        form("shared_power_law", 0.53, 0.66, 0.82, used=True),
+        form("fit_free", 0.6136, 0.6937, 0.7844),
+        form("these sizes", -0.0855, -0.0737, -0.0619),
+        form("other part", 1, 2, 3, part="step 40"),
+        form("no answer", 1, math.nan, 3),
     ]
-    one = claim(estimate=-0.0737, interval_these_sizes=[-0.0855, -0.0619], forms=forms)
-    assert words.beside(one) == ["these sizes alone: [−0.086, −0.062]", "fit free: 0.69 [0.61, 0.78]"]
+    assert words.beside(claim(forms=forms)) == [
+        "fit free: 0.69 [0.61, 0.78]", "these sizes: −0.074 [−0.086, −0.062]",
+    ]  # fmt: skip
     assert words.beside(claim()) == []
 
 
 def test_digits_end_at_the_first_of_the_claims_own_standard_error() -> None:
-    # A pooled error of .02: the t interval of one degree of freedom would claim a digit less.
-    assert words.estimate_text(claim(estimate=0.5562, ci95=[0.3, 0.8], df=1, se=0.02)) == "0.56 [0.30, 0.80]"
-    # That of a logarithm is a share of the estimate.
-    assert words.estimate_text(claim(estimate=55.62, ci95=[47.1, 65.6], se=0.06, log=True)) == "56 [47, 66]"
+    one = claim(estimate=0.5562, ci95=[0.3, 0.8], df=1)
+    assert words.estimate_text({**one, "se": 0.2}) == "0.6 [0.3, 0.8]"
+    # An interval alone implies an error by its degrees of freedom.
+    assert words.estimate_text(one) == "0.56 [0.30, 0.80]"
     assert words.estimate_text(claim(interval_level=0.985)) == "0.56 [0.47, 0.66] (98.5 %)"
 
 

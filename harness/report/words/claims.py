@@ -18,16 +18,9 @@ def estimate_text(claim: Mapping[str, Any], unit: bool = True) -> str:
         claim.get("ci95"),
         claim.get("df"),
         unit_text(claim) if unit else "",
-        se=_displayed_se(claim),
+        se=claim.get("se"),
         level=claim.get("interval_level") or 0.95,
     )
-
-
-def _displayed_se(claim: Mapping[str, Any]) -> float | None:
-    """The standard error on the scale of the estimate: that of a logarithm is a share of it."""
-    if not numbers.is_finite(claim.get("se")) or not numbers.is_finite(claim.get("estimate")):
-        return None
-    return abs(float(claim["se"] * claim["estimate"])) if claim.get("log") else float(claim["se"])
 
 
 def unit_text(claim: Mapping[str, Any]) -> str:
@@ -74,9 +67,9 @@ def gap_text(claim: Mapping[str, Any], other: str = "source") -> str:
 def overlaps(claim: Mapping[str, Any]) -> bool:
     """Whether our models reach into the source's range of sizes."""
     made: Any = (claim.get("made_at") or {}).get("parameters")
-    ours = claim.get("parameters")
+    ours: Any = (claim.get("ran_at") or {}).get("parameters")
     lowest = min(made) if isinstance(made, (list, tuple)) else made
-    return bool(ours) and numbers.is_finite(lowest) and float(lowest) <= max(ours or ())
+    return bool(ours) and numbers.is_finite(lowest) and float(lowest) <= max(ours)
 
 
 def part_text(claim: Mapping[str, Any]) -> str:
@@ -86,16 +79,14 @@ def part_text(claim: Mapping[str, Any]) -> str:
 
 
 def beside(claim: Mapping[str, Any]) -> list[str]:
-    """What stands beside the estimate: its interval over these sizes alone, and the estimator's other forms."""
+    """What stands beside the estimate: answers by the estimator's other forms, and the other interval of a mean."""
     out = []
-    if these := claim.get("interval_these_sizes"):
-        text = numbers.with_interval(claim.get("estimate"), these)
-        out.append(f"these sizes alone: {text[text.find('[') :]}")
     for form in claim.get("forms") or []:
-        value = form.get("ratio", form.get("estimate"))
-        if not form.get("used") and numbers.is_finite(value):
+        same_part = form.get("part") in (None, "", claim.get("part"))
+        if not form.get("used") and same_part and numbers.is_finite(form.get("estimate")):
             name = str(form.get("form", "")).replace("_", " ")
-            out.append(f"{name}: {numbers.with_interval(value, [form.get('low'), form.get('high')])}")
+            interval = [form.get("low"), form.get("high")]
+            out.append(f"{name}: {numbers.with_interval(form['estimate'], interval, form.get('df'))}")
     return out
 
 
@@ -145,14 +136,14 @@ def trials_text(claim: Mapping[str, Any]) -> str:
 def sentence(claim: Mapping[str, Any]) -> str:
     """The whole sentence: claim, word with scope, evidence, estimate, published value and its distance.
 
-    ``scale`` of the claim says models and corpus of the trials that it rests on, ``tuning`` how their
+    ``models`` of the claim says models and corpus of the trials that it rests on, ``tuning`` how their
     hyperparameters were chosen.
     """
     text = f"{str(claim.get('says', claim.get('id', ''))).rstrip('.')}: {badge(claim).text}"
     if claim.get("verdict") == "exploratory":
         text += f", {UNREGISTERED}"
     tuning = "" if is_identity(claim) else claim.get("tuning")
-    evidence = "; ".join(str(part) for part in (claim.get("scale"), trials_text(claim), tuning) if part)
+    evidence = "; ".join(str(part) for part in (claim.get("models"), trials_text(claim), tuning) if part)
     if evidence:
         text += f" ({evidence})"
     if reason := refusal(claim):

@@ -9,12 +9,10 @@ import pandas as pd
 
 from harness import numbers
 from harness.report.labels import Labels, listed
-from harness.report.words.verdicts import TONES, badge, is_identity, is_judged, scope_words, tally
+from harness.report.words.verdicts import LEVEL, TONES, badge, is_identity, is_judged, scope_words, tally
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
-LEVEL = 0.05
-"""Of Holm's correction within a suite."""
 
 
 def _number(value: int) -> str:

@@ -19,6 +19,8 @@ class Badge:
     """The word with its scope; never without it."""
 
 
+LEVEL = 0.05
+"""Two-sided, of intervals and of Holm's correction within a suite."""
 _WORDS = {
     "reproduced": ("held", "✓", "reproduced {scope}"),
     "holds_at_reduced_scale": ("held", "✓", "holds at reduced scale"),
@@ -65,11 +67,15 @@ def refusal(claim: Mapping[str, Any]) -> str:
 
 
 def region_words(claim: Mapping[str, Any]) -> str:
-    """Where the interval lies by the region that was expected; empty where there is none."""
+    """Where the estimate lies by the region that was expected; empty where there is none, or no number."""
     inside = claim.get("inside_region")
-    if inside is not None:
-        return "inside the region" if inside else "outside the region"
-    return "across the region's edge" if "inside_region" in claim and claim.get("expects") else ""
+    if inside is None:
+        return ""
+    p = claim.get("p_hold" if inside else "p_fail")
+    # A point inside whose interval reaches out says less than "inside".
+    if p is not None and 2 * p > LEVEL:
+        return f"{'inside' if inside else 'outside'} the region, with its interval across the edge"
+    return "inside the region" if inside else "outside the region"
 
 
 def badge(claim: Mapping[str, Any]) -> Badge:

@@ -107,6 +107,7 @@ class ClaimResult:
                 "minimum_detectable_effect": self.detectable.effect if self.detectable else None,
                 "estimators_agree": e.estimators_agree if e else None,
                 # extras
+                "inside_region": verdicts.side(e, c.expects) if e and c.expects else None,
                 "place": c.place,
                 "confirmatory": c.confirmatory,
                 "estimator": c.estimator,

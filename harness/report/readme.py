@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness.report import gather, words
+from harness.report.build import sharing
 from harness.report.labels import listed
 from harness.report.tables import markdown_escape
 
@@ -29,7 +32,7 @@ def block(claims: Sequence[Mapping[str, Any]]) -> str:
             "|---|---|---|---|",
             *(f"| {_says(c)} | {_here(c)} | {_scale(c)} | {_cell(words.badge(c).text)} |" for c in judged),
             "",
-            _cell(" ".join(t for t in (_tuning(claims), words.error_rate(claims)) if t)),
+            _cell(" ".join(t for t in (_tuning(claims), words.error_rate(claims, _sharing(claims))) if t)),
         ]
     if rest:
         lines += [
@@ -69,6 +72,12 @@ def _tuning(claims: Sequence[Mapping[str, Any]]) -> str:
         if claim.get("tuning"):
             said.setdefault(str(claim["tuning"]), {})[str(claim["suite"])] = None
     return " ".join(f"In {listed(suites)}: {text}." for text, suites in said.items())
+
+
+def _sharing(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Groups of suites whose claims rest on trials in common."""
+    rows = [{"suite": c["suite"], "identity": i} for c in claims for i in c.get("identities") or []]
+    return sharing(pd.DataFrame(rows))
 
 
 def _said(claim: Mapping[str, Any]) -> str:

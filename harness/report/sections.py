@@ -26,6 +26,8 @@ RESULTS = (
     "Means over fresh evaluation seeds on the test split ± half-width of the 95 % t interval. A diverged trial "
     "counts with the metric's cap (the trivial loss, for losses); without one, its cell has no mean."
 )
+KEPT = ("suite", "says", "source", "kind", "scope", "unit")
+"""Fields of a claim that stay from design to design."""
 SETTINGS = ("workload", "base", "axes", "use", "arms", "tuning", "sweep", "seeds", "timing", "probes")
 
 
@@ -103,7 +105,9 @@ class Writer:
         )
 
     def _design(self, suite: str, number: int, earlier: Mapping[str, Any]) -> Design:
-        claims = tuple(earlier.get("ledger") or ())
+        # An old ledger holds numbers and verdicts; what its claims said, they say today.
+        now = {c["id"]: {k: c[k] for k in KEPT if k in c} for c in self.claims if c.get("suite") == suite}
+        claims = tuple({**now.get(row["id"], {}), **row} for row in earlier.get("ledger") or ())
         name = str(earlier.get("design") or f"design {number}")
         table = self.ledger(claims, f"{_file_name(suite)}_design_{number}", f"{suite}: {name}")
         return Design(name, str(earlier.get("reason") or ""), claims, table)

@@ -249,18 +249,22 @@ def test_notes_of_the_plan_and_yaml_style_options(inputs: dict[str, Any], tmp_pa
 def test_superseded_designs_are_folded_below_the_ledger_with_all_they_gave(
     inputs: dict[str, Any], tmp_path: Path
 ) -> None:
-    earlier = [claim(id=f"c{i}", verdict="unresolved", suite="mup_transfer") for i in range(4)]
+    earlier = [{"id": f"c{i}", "estimate": 0.1, "ci95": [0, 0.2], "verdict": "unresolved"} for i in range(4)]
+    earlier.append({"id": "exact", "estimate": 0.6, "ci95": None, "verdict": "reproduced"})
+    now = [claim(id="exact", kind="identity", says="A bound of FLOPs", suite="mup_transfer")]
     history = [{"design": "widths 32 to 128", "reason": "a width and seeds <added>", "ledger": earlier}]
     one = {**suites()[2], "name": "mup_transfer", "history": history}
-    folder = build_report(tmp_path, **small(inputs, suites=[one]))
+    folder = build_report(tmp_path, **small(inputs, suites=[one], claims=now))
     text = page(folder)
     folded = text[text.index('<details class="designs"') : text.index("</section>")]
-    assert "<summary>mup_transfer: second design; the first left 4 of 4 unresolved</summary>" in folded
+    assert "<summary>mup_transfer: second design; the first left 4 of 5 unresolved</summary>" in folded
     assert "a width and seeds &lt;added&gt;" in folded and folded.count("unresolved at reduced scale") == 4
+    # What its claims said, they say today.
+    assert "A bound of FLOPs" in folded and "identity holds at any scale" in folded
     said = json.loads((folder / "report.json").read_text(encoding="utf-8"))["suites"][0]["superseded"]
     assert [d["design"] for d in said] == ["widths 32 to 128"]
-    assert [c["verdict"] for c in said[0]["ledger"]] == ["unresolved"] * 4
-    assert "second design; the first left 4 of 4 unresolved" in (folder / "report.md").read_text(encoding="utf-8")
+    assert [c["verdict"] for c in said[0]["ledger"]] == ["unresolved"] * 4 + ["reproduced"]
+    assert "second design; the first left 4 of 5 unresolved" in (folder / "report.md").read_text(encoding="utf-8")
     assert (folder / "tables" / "mup_transfer_design_1.csv").is_file()
 
 

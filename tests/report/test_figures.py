@@ -198,6 +198,10 @@ def at_mixed_rates(inputs: dict[str, Any]) -> Frames:
 
 def test_a_figure_shows_the_slopes_that_its_claim_judges(inputs: dict[str, Any]) -> None:
     frames = at_mixed_rates(inputs)
+    # A second rate that all widths ran, where sizes do grow: another filter, other slopes.
+    other = frames.probes[frames.probes["optimizer.lr"] == 2.0**-6]
+    other = other.assign(value=other["value"] * other["width"] ** 0.3, **{"optimizer.lr": 2.0**-8})
+    frames = dataclasses.replace(frames, probes=pd.concat([frames.probes, other], ignore_index=True))
     (result,) = evaluate_claims(
         load_claims({"flat": COORDINATES}), frames.trials, probes=frames.probes, profile="cpu", check_choices=False
     )

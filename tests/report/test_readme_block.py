@@ -30,6 +30,12 @@ def test_what_is_not_judged_says_where_it_lies_or_why_not() -> None:
     assert "up to 5 % of cases" in text
 
 
+def test_suites_whose_claims_share_trials_are_named() -> None:
+    text = readme.block([claim(identities=["a", "b"]), claim(id="z", suite="ranks", identities=["b"])])
+    assert "muon_scaling and ranks share trials" in text
+    assert "share trials" not in readme.block([claim(identities=["a"]), claim(id="z", suite="ranks")])
+
+
 def test_cells_cannot_break_the_table() -> None:
     (line,) = rows(readme.block([claim(says="a | b <c>", source="x\ny")]))
     assert r"a \| b &lt;c&gt; (x y)" in line

@@ -6,7 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.report.tables import ShownTable
+
+@dataclass(frozen=True)
+class ShownCell:
+    """One value as it is printed, and as it sorts."""
+
+    text: str
+    sort: str = ""
+    """Number with all its digits, or empty: sorts by text."""
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table as a reader sees it."""
+
+    name: str
+    """File stem."""
+    title: str
+    columns: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[ShownCell, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ CLAIM_FIELDS = (
     "verdict",
     "minimum_detectable_effect",
     "estimators_agree",
+    "registration",
+    "inside_region",
 )
 """Fields of every claim in report.json, in this order; others follow."""
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from harness.report.tables import ShownTable
+from harness.report.content import ShownTable
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -10,7 +10,8 @@ import pandas as pd
 
 from harness import numbers
 from harness.report import words
-from harness.report.tables import ShownCell, ShownTable, sort_key
+from harness.report.content import ShownCell, ShownTable
+from harness.report.tables import sort_key
 
 
 def frame(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import numbers
 from harness.report import tables, words
+from harness.report.content import Report, Section
 from harness.report.tables import markdown_escape as escape
-
-if TYPE_CHECKING:
-    from harness.report.content import Report, Section
 
 
 def render(report: Report) -> str:

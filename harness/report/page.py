@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,9 +13,7 @@ from markupsafe import Markup
 from harness import numbers
 from harness.report import labels, markdown, words
 from harness.report.colours import css_variables
-
-if TYPE_CHECKING:
-    from harness.report.content import Report
+from harness.report.content import Report
 
 
 def _template(name: str) -> str:

@@ -12,12 +12,11 @@ import pandas as pd
 from harness import numbers
 from harness.report import labels, ledger, results, svg, tables, words
 from harness.report.colours import Palette
-from harness.report.content import Design, Section, ShownFigure
+from harness.report.content import Design, Section, ShownFigure, ShownTable
 from harness.report.export import clean
 from harness.report.figures import Frames, MissingDataError, check_options, draw, relaid
 from harness.report.frames import axes_of
 from harness.report.labels import Labels
-from harness.report.tables import ShownTable
 from harness.workload import workload_module
 
 PHONE, HALF_PAGE = 4.0, 6.0

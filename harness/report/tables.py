@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,8 @@ import pandas as pd
 
 from harness import numbers
 from harness.report import latex
+from harness.report.content import ShownCell, ShownTable
 from harness.report.labels import Labels
-
-
-@dataclass(frozen=True)
-class ShownCell:
-    """One value as it is printed, and as it sorts."""
-
-    text: str
-    sort: str = ""
-    """Number with all its digits, or empty: sorts by text."""
-
-
-@dataclass(frozen=True)
-class ShownTable:
-    """A table as a reader sees it."""
-
-    name: str
-    """File stem."""
-    title: str
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[ShownCell, ...], ...]
-    note: str = ""
 
 
 def shown(

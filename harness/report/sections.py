@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,8 +116,7 @@ class Writer:
         kind = str(options.pop("kind"))
         check_options(kind, options, f"{suite}: figures")
         stem = f"{_file_name(suite)}_{number:02d}_{_file_name(kind)}"
-        metric = options.get("metric", options.get("y")) if kind.startswith("metric_") else None
-        title = str(options.get("title") or (frames.labels.label(metric) if metric else labels.name(kind)))
+        title = str(options.get("title") or _title(kind, options, frames))
         title = title[:1].upper() + title[1:]
         try:
             drawing = draw(kind, frames, options)
@@ -160,6 +160,15 @@ class Writer:
         table = tables.shown(_file_name(name), title[:1].upper() + title[1:], frame, note, said)
         tables.write(table, frame, self.folder / "tables")
         return table
+
+
+def _title(kind: str, options: Mapping[str, Any], frames: Frames) -> str:
+    """What a figure shows: of the kinds for any metric, the metric."""
+    if not kind.startswith("metric_"):
+        return labels.name(kind)
+    with contextlib.suppress(MissingDataError):
+        return frames.labels.label(options.get("y") or frames.metric(options.get("metric")))
+    return labels.name(kind)
 
 
 def labels_of(suite: Mapping[str, Any]) -> Labels:

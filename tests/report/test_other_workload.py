@@ -84,6 +84,8 @@ def test_its_metrics_stand_in_the_results_with_label_and_unit(built: gather.Buil
 def test_figures_run_over_its_axis_and_show_its_main_metric(built: gather.Built) -> None:
     figures = json.loads((built.folder / "report.json").read_text(encoding="utf-8"))["suites"][0]["figures"]
     assert [f["kind"] for f in figures if "missing" not in f] == [f["kind"] for f in SUITE["figures"]]
+    page = (built.folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("<h4>Peak signal-to-noise ratio (dB)</h4>") == 3
     assert figures[0]["alt"].startswith("Line chart of peak signal-to-noise ratio (dB) against bits.")
     assert "against rate (bits a sample)" in figures[1]["alt"]
     assert "at bits 6" in figures[2]["alt"]

@@ -188,6 +188,6 @@ def duration(seconds: Any) -> str:
     return f"{plain(seconds / 3600, 2 if seconds < 36_000 else 3)} h"
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str, several: str = "") -> str:
+    """``1 trial``, ``2 trials``; ``several`` where the plural is not noun + s."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"

@@ -13,7 +13,7 @@ Input, one row or entry each, is plain pandas and dictionaries:
                 (superseded designs, oldest first: design, reason, ledger: claims)
     claims      the fields of report.json (see CLAIM_FIELDS), and unit, published, notes, refused, confirmatory,
                 command, models (and corpus, in words), tuning (how hyperparameters were chosen, in words),
-                ran_at (parameters of our models: least, most)
+                ran_at (parameters of our models: least, most), numerics_classes
     provenance  nested dictionary, shown as it is
     tables      name -> frame; a name that starts with a suite's name belongs to its section
 """

@@ -35,6 +35,7 @@ def _environment() -> Environment:
         badge_note=words.verdict_note,
         beside=words.beside,
         claim_command=claim_command,
+        classes=words.classes_text,
         effect=words.effect_text,
         estimate=words.estimate_text,
         evidence=words.trials_text,

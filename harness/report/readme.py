@@ -62,7 +62,8 @@ def _here(claim: Mapping[str, Any]) -> str:
 
 
 def _scale(claim: Mapping[str, Any]) -> str:
-    return _cell(", ".join(t for t in (words.trials_text(claim), words.gap_text(claim)) if t))
+    said = (words.trials_text(claim), words.gap_text(claim), words.classes_text(claim))
+    return _cell(", ".join(t for t in said if t))
 
 
 def _tuning(claims: Sequence[Mapping[str, Any]]) -> str:

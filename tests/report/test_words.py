@@ -112,6 +112,12 @@ def test_both_intervals_of_a_mean_over_sizes_and_the_other_forms_stand_beside_it
     assert words.beside(claim()) == []
 
 
+def test_in_how_many_numerics_classes_a_claim_was_run_is_said() -> None:
+    assert words.classes_text(claim(numerics_classes=["AVX512"])) == "1 numerics class"
+    assert words.classes_text(claim(numerics_classes=["AVX512", "H200"])) == "2 numerics classes"
+    assert words.classes_text(claim()) == ""
+
+
 def test_digits_end_at_the_first_of_the_claims_own_standard_error() -> None:
     one = claim(estimate=0.5562, ci95=[0.3, 0.8], df=1)
     assert words.estimate_text({**one, "se": 0.2}) == "0.6 [0.3, 0.8]"

@@ -2,6 +2,7 @@
 
 from harness.report.words.claims import (
     beside,
+    classes_text,
     effect_text,
     estimate_text,
     gap_text,
@@ -42,6 +43,7 @@ __all__ = [
     "answer",
     "badge",
     "beside",
+    "classes_text",
     "designs",
     "effect_text",
     "error_rate",

@@ -133,6 +133,12 @@ def trials_text(claim: Mapping[str, Any]) -> str:
     return " × ".join(parts)
 
 
+def classes_text(claim: Mapping[str, Any]) -> str:
+    """In how many numerics classes the claim was run; empty where it does not say."""
+    classes = claim.get("numerics_classes") or ()
+    return numbers.plural(len(classes), "numerics class", "numerics classes") if classes else ""
+
+
 def sentence(claim: Mapping[str, Any]) -> str:
     """The whole sentence: claim, word with scope, evidence, estimate, published value and its distance.
 

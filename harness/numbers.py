@@ -104,19 +104,32 @@ def standard_error(low: float, high: float, df: float | None = None) -> float:
     return abs(high - low) / 2 / float(quantile)
 
 
-def with_interval(estimate: Any, ci95: Sequence[Any] | None = None, df: float | None = None, unit: str = "") -> str:
-    """``0.53 [0.37, 0.69] nats``: digits end at the first of the standard error; no interval: three digits."""
+def with_interval(
+    estimate: Any,
+    ci95: Sequence[Any] | None = None,
+    df: float | None = None,
+    unit: str = "",
+    *,
+    se: float | None = None,
+    level: float = 0.95,
+) -> str:
+    """``0.53 [0.37, 0.69] nats``: digits end at the first of the standard error; no interval: three digits.
+
+    ``se``: on the estimate's scale; by default what a 95 % interval with ``df`` implies. Other levels are named.
+    """
     if not is_finite(estimate):
         return MISSING
     tail = f" {unit}" if unit and unit not in ("1", "ratio") else ""
     if ci95 is None or len(ci95) != 2 or not all(is_finite(x) for x in ci95):
         return plain(estimate) + tail
     low, high = (float(x) for x in ci95)
-    se = standard_error(low, high, df)
+    if se is None:
+        se = standard_error(low, high, df)
     if se <= abs(float(estimate)) * 1e-9 or se == 0:
         return f"{plain(estimate, 6)} (exact){tail}"
     places = decimals_for(se)
-    return f"{fixed(estimate, places)} [{fixed(low, places)}, {fixed(high, places)}]{tail}"
+    at = "" if abs(level - 0.95) < 1e-9 else f" ({plain(100 * level)} %)"
+    return f"{fixed(estimate, places)} [{fixed(low, places)}, {fixed(high, places)}]{at}{tail}"
 
 
 def mean_with_interval(mean: Any, half_width: Any, n: int) -> str:
@@ -175,6 +188,6 @@ def duration(seconds: Any) -> str:
     return f"{plain(seconds / 3600, 2 if seconds < 36_000 else 3)} h"
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str, several: str = "") -> str:
+    """``1 trial``, ``2 trials``; ``several`` where the plural is not noun + s."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"

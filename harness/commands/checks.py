@@ -45,14 +45,16 @@ def _claims(suite: Suite) -> list[str]:
 
 
 def _figures(suite: Suite) -> list[str]:
-    from harness.errors import unknown
-    from harness.report.figures import kinds
+    from harness.report.figures import check_options
 
-    return [
-        str(unknown("figure", str(f.get("kind")), kinds(), f"{suite.file}: figures"))
-        for f in suite.figures
-        if f.get("kind") not in kinds()
-    ]
+    problems = []
+    for figure in suite.figures:
+        options = {k: v for k, v in figure.items() if k != "kind"}
+        try:
+            check_options(str(figure.get("kind")), options, f"{suite.file}: figures")
+        except HarnessError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _probes(suite: Suite) -> list[str]:

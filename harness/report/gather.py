@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.numbers import count
 from harness.planning import suite as suites
 from harness.planning.suite import Suite
 from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
 from harness.report import words
+from harness.report.frames import axes_of
+from harness.report.labels import Labels, listed
+from harness.report.provenance import provenance
+from harness.report.results import step_times
+from harness.report.sections import labels_of
 from harness.workload import workload_module
 
 FLIPS = {
@@ -35,6 +38,8 @@ class Gathered:
     claims: list[dict[str, Any]] = field(default_factory=list)
     changed_claims: bool = False
     """The suite's claims are other than when the records were planned."""
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    """What the suite draws as it stands now: a figure shows records and changes none."""
 
 
 @dataclass
@@ -91,83 +96,66 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
 
     now = _current(gathered.plan)
     gathered.changed_claims = now.claims_hash != gathered.plan["claims_hash"]
+    gathered.figures = [dict(f) for f in now.figures]
     rows = [r for r in gathered.rows if r.record is not None]
     if not rows or not now.claims:
         return
-    metrics = workload_module(now.workload).METRICS
+    suite, trials = gathered.plan["suite"], trials_frame(rows)
+    labels = labels_of(suite)
     results = evaluate_claims(
-        load_claims(now.claims, now.file, metrics),
-        trials_frame(rows),
+        load_claims(now.claims, now.file),
+        trials,
         probes=probes_frame(rows),
         curves=curves_frame(rows),
         profile=profile,
-        size_axis=_size_axis(gathered.plan["suite"]),
-        metrics=metrics,
+        size_axis=next(iter(axes_of(suite, trials)), None),
+        metrics=labels.metrics,
     )
-    scale = _scale(gathered)
-    # One formatter of numbers: the report's.
-    gathered.claims = [{**c, "sentence": words.sentence(c, scale)} for c in (r.as_dict() for r in results)]
+    corpus = corpus_of(rows)
+    for found in (r.as_dict() for r in results):
+        models, tuning = _models(found, trials, labels, corpus), words.tuned_text(found["tuned"], labels)
+        claim = {**found, "models": models, "tuning": tuning}
+        gathered.claims.append({**claim, "sentence": words.sentence(claim)})
 
 
-def _size_axis(suite: Mapping[str, Any]) -> str | None:
-    """The axis that the suite names as its size, else its first."""
-    return suite.get("size") or next(iter(suite.get("axes", {})), None)
+def _models(claim: Mapping[str, Any], trials: pd.DataFrame, labels: Labels, corpus: str) -> str:
+    """Models and corpus of the trials that a claim rests on, in words; empty where it rests on none."""
+    used = trials[trials["identity"].isin(claim.get("identities") or [])]
+    return words.scale_text(used, labels, corpus) if len(used) else ""
 
 
-def _corpus(suite: Mapping[str, Any]) -> str:
-    data = suite["base"].get("data", {"name": "python_sources"})
-    return str(data.get("name") or Path(str(data.get("path", data.get("dataset", "")))).name).replace("_", " ")
+def corpus_of(rows: Sequence[Row]) -> str:
+    """Names of the data that these trials read, as their workloads say; empty where they read none."""
+    found = []
+    for config, workload in {_digest(r): (r.planned.trial.config, r.planned.trial.workload) for r in rows}.values():
+        module = workload_module(workload)
+        try:
+            spec = module.data_spec(module.Config.model_validate(config))
+        except ValidationError:
+            # A config of other code: what it read is in its digest, under a name that nobody can tell.
+            continue
+        name = str((spec or {}).get("name") or Path(str((spec or {}).get("path") or "")).name)
+        found += [name.replace("_", " ")] if name else []
+    return listed(dict.fromkeys(found)) if found else ""
 
 
-def provenance(gathered: Sequence[Gathered]) -> dict[str, Any]:
-    """What the numbers rest on: code, machine, data, fingerprints, claims as declared."""
-    records = [r.record for g in gathered for r in g.rows if r.record]
-    environments: list[dict[str, Any]] = []
-    for record in records:
-        if record.environment not in environments:
-            environments.append(record.environment)
-    modules: dict[str, set[str]] = {}
-    for record in records:
-        for module, value in record.fingerprint.items():
-            modules.setdefault(module, set()).add(value)
-    return {
-        "environments": environments,
-        "numerics_classes": dict(Counter(r.numerics_class for r in records)),
-        "data": sorted({r.trial.data for r in records if r.trial.data}),
-        "fingerprint": {m: sorted(v) for m, v in sorted(modules.items())},
-        "claims": {
-            g.plan["suite"]["name"]: {
-                "hash": g.plan["claims_hash"],
-                "changed after records exist": g.changed_claims,
-            }
-            for g in gathered
-        },
-        "trials": len({r.identity for r in records}),
-        "status": dict(Counter(r.status for r in records)),
-        "first": min((r.started for r in records), default=""),
-        "last": max((r.started for r in records), default=""),
-    }
-
-
-def _scale(gathered: Gathered) -> str:
-    frame = trials_frame(gathered.rows)
-    if frame.empty or "parameters" not in frame:
-        return ""
-    low, high = count(frame["parameters"].min()), count(frame["parameters"].max())
-    return f"{low} to {high} non-embedding parameters, {_corpus(gathered.plan['suite'])}"
+def _digest(row: Row) -> str:
+    return f"{row.planned.trial.workload} {row.planned.trial.config.get('data')}"
 
 
 def scale_line(gathered: Gathered) -> str:
-    """Parameters, corpus, sizes and seeds in a line."""
+    """Models, corpus, sizes and seeds in a line."""
     frame = trials_frame(gathered.rows)
-    if frame.empty or "parameters" not in frame:
+    if frame.empty:
         return ""
     suite = gathered.plan["suite"]
-    evaluated = frame[frame["role"] == "evaluation"]
-    axes = [a for a in suite.get("axes", {}) if a in evaluated]
-    cells = len(evaluated[axes].drop_duplicates()) if axes else 1
-    seeds = evaluated.groupby(["arm", *axes])["seed"].nunique() if not evaluated.empty else pd.Series([0])
-    return f"{_scale(gathered)}, {cells} sizes x {int(seeds.median())} seeds, profile {suite['profile']}"
+    rows = [r for r in gathered.rows if r.record is not None]
+    parts = [
+        words.scale_text(frame, labels_of(suite), corpus_of(rows)),
+        words.sizes_text(frame, axes_of(suite, frame)),
+        f"profile {suite['profile']}",
+    ]
+    return ", ".join(p for p in parts if p)
 
 
 def report(
@@ -187,9 +175,10 @@ def report(
         if g.plan["selections"]:
             tables[f"{name}_selections"] = pd.DataFrame(g.plan["selections"])
         own = trials_frame(g.rows)
-        if not own.empty and "test_loss" in own:
-            tables[f"{name}_noise"] = noise_table(own, by=list(g.plan["suite"].get("axes", {})))
-        timing = step_times(own)
+        main = next((m for m in labels_of(g.plan["suite"]).shown() if m in own), None)
+        if main is not None:
+            tables[f"{name}_noise"] = noise_table(own, main, by=axes_of(g.plan["suite"], own)[:1])
+        timing = step_times(own, axes_of(g.plan["suite"], own))
         if not timing.empty:
             tables[f"{name}_step_times"] = timing
     claims = [c for g in gathered for c in g.claims]
@@ -201,7 +190,7 @@ def report(
         curves=curves_frame(rows),
         probes=probes_frame(rows),
         claims=claims,
-        provenance=provenance(gathered),
+        provenance=provenance([(g.plan, g.rows, g.changed_claims) for g in gathered]),
         tables=tables,
     )
     return Built(target, profile, claims)
@@ -212,7 +201,10 @@ def _shown(g: Gathered, profile: str, reference: bool) -> dict[str, Any]:
     flag = " --reference" if reference else ""
     return {
         **suite,
+        "figures": g.figures,
         "scale": scale_line(g),
+        "statistics": _statistics(g.rows),
+        "history": g.plan.get("history", []),
         "notes": g.plan["notes"],
         "recompute": [f"harness run {suite['name']} profile={profile}", f"harness report profile={profile}{flag}"],
         "missing": sum(r.record is None for r in g.rows),
@@ -220,15 +212,10 @@ def _shown(g: Gathered, profile: str, reference: bool) -> dict[str, Any]:
     }
 
 
-def step_times(trials: pd.DataFrame) -> pd.DataFrame:
-    """Milliseconds a training step by arm and size, from exclusive interleaved trials: median, least, most."""
-    if trials.empty or "timing" not in set(trials["role"]):
-        return pd.DataFrame()
-    timing = trials[(trials["role"] == "timing") & (trials["status"] == "completed")].copy()
-    timing["ms"] = 1e3 * timing["seconds_training"] / timing["steps"]
-    axes = [c for c in ("size", "width") if c in timing]
-    out = timing.groupby(["arm", *axes])["ms"].agg(["median", "min", "max", "count"]).reset_index()
-    return out.rename(columns={c: f"ms_per_step_{c}" for c in ("median", "min", "max")})
+def _statistics(rows: Sequence[Row]) -> dict[str, str]:
+    """What the values of probes' columns are, as their tables say."""
+    tables = (t for r in rows if r.record for t in r.record.probes.values())
+    return {name: str(said) for t in tables for name, said in t.about.get("statistics", {}).items()}
 
 
 # --- text --------------------------------------------------------------------------------------------------
@@ -268,8 +255,3 @@ def strict_changes(built: Built, results: Path) -> list[str]:
                     "beyond both uncertainties"
                 )
     return out
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """report.json as data."""
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))

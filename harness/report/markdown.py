@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import numbers
 from harness.report import tables, words
+from harness.report.content import Report, Section
 from harness.report.tables import markdown_escape as escape
-
-if TYPE_CHECKING:
-    from harness.report.build import Report, Section
 
 
 def render(report: Report) -> str:
     """The report as Markdown; figures by relative path."""
     parts = [f"# Report, profile {escape(report.profile)}", escape(report.summary), "## Ledger"]
     if report.claims:
-        parts += [tables.markdown(report.ledger), escape(words.ERROR_RATE_NOTE)]
+        parts += [tables.markdown(report.ledger), escape(report.error_rate)]
+    parts += _superseded(report)
     for section in report.sections:
         parts += _section(section)
     for table in report.tables:
@@ -35,8 +34,8 @@ def _section(section: Section) -> list[str]:
         parts.append("### Claims")
         for claim in section.claims:
             text = f"- `{escape(str(claim.get('id')))}` [{escape(words.badge(claim).text)}] "
-            text += escape(words.sentence(claim, section.scale))
-            for note in page_notes(claim):
+            text += escape(words.sentence(claim))
+            for note in [*words.beside(claim), *page_notes(claim)]:
                 text += f"\n  - {escape(note)}"
             parts.append(text)
     for figure in section.figures:
@@ -52,6 +51,17 @@ def _section(section: Section) -> list[str]:
         parts += [f"### {escape(table.title)}", tables.markdown(table), escape(table.note)]
     parts += ["### How to recompute", "```sh\n" + "\n".join(section.commands) + "\n```"]
     return [p for p in parts if p]
+
+
+def _superseded(report: Report) -> list[str]:
+    """The ledgers of earlier designs, of the suites that had any."""
+    parts = []
+    for section in report.sections:
+        if section.designs:
+            parts.append(f"### {escape(section.designs_line)}")
+        for design in section.designs:
+            parts += [f"{escape(design.name)}: {escape(design.reason)}", tables.markdown(design.table)]
+    return parts
 
 
 def page_notes(claim: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,9 +13,7 @@ from markupsafe import Markup
 from harness import numbers
 from harness.report import labels, markdown, words
 from harness.report.colours import css_variables
-
-if TYPE_CHECKING:
-    from harness.report.build import Report
+from harness.report.content import Report
 
 
 def _template(name: str) -> str:
@@ -34,22 +32,27 @@ def _environment() -> Environment:
     environment.filters.update(label=labels.name, kind=_kind)
     environment.globals.update(
         badge=words.badge,
-        sentence=words.sentence,
-        published=words.published_text, made_at=words.made_at,
+        badge_note=words.verdict_note,
+        beside=words.beside,
+        claim_command=claim_command,
+        classes=words.classes_text,
+        effect=words.effect_text,
         estimate=words.estimate_text,
-        unit=words.unit_text,
-        scope=words.scope_words,
-        effect=words.effect_text, badge_note=words.badge_note,
         evidence=words.trials_text,
-        factor=numbers.factor,
-        p_value=numbers.p_value,
-        plain=numbers.plain, plural=numbers.plural,
         finite=numbers.is_finite,
-        notes=markdown.page_notes,
-        tones=words.TONES,
+        gap=words.gap_text,
+        made_at=words.made_at,
         missing=numbers.MISSING,
-        error_rate=words.ERROR_RATE_NOTE,
-        claim_command=claim_command, with_interval=numbers.with_interval,
+        notes=markdown.page_notes,
+        p_value=numbers.p_value,
+        part=words.part_text,
+        plain=numbers.plain,
+        plural=numbers.plural,
+        published=words.published_text,
+        scope=words.scope_words,
+        sentence=words.sentence,
+        unit=words.unit_text,
+        with_interval=numbers.with_interval,
     )
     return environment
 
@@ -71,12 +74,15 @@ def _kind(value: Any) -> str:
 def render(report: Report) -> str:
     """The page. Styles, script and figures are inside; only links to data point outside."""
     light, dark = css_variables(sorted(report.colours))
+    counts = words.tally(report.claims)
     return (
         _environment()
         .get_template("page.html")
         .render(
             report=report,
-            counts=words.tally(report.claims),
+            counts=counts,
+            # A tile of nothing exploratory would raise a question that nobody has.
+            tones=[t for t in words.TONES if t[0] != "exploratory" or counts[t[0]]],
             light=Markup(light),
             dark=Markup(dark),
             style=Markup(_template("page.css")),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.numbers import factor, with_interval
-from harness.report import gather
+import pandas as pd
+
+from harness.report import gather, words
+from harness.report.build import sharing
+from harness.report.labels import listed
+from harness.report.tables import markdown_escape
 
 BEGIN = "<!-- ledger: begin (written by `make readme` from results/reference/cpu) -->"
 END = "<!-- ledger: end -->"
@@ -16,32 +21,69 @@ PROFILE = "cpu"
 FIGURE = "lr_transfer.svg"
 
 
-def block(claims: list[dict[str, Any]]) -> str:
-    """Table of the confirmatory claims, then how many were descriptive or refused."""
+def block(claims: Sequence[Mapping[str, Any]]) -> str:
+    """Every claim: a table of those judged, then one of those that were measured only, or refused."""
     judged = [c for c in claims if c["verdict"]]
-    lines = [
-        "| claim | here | scale | verdict |",
-        "|---|---|---|---|",
-        *(
-            f"| {c['says']} ({c['source']}) | {_number(c)} | {_scale(c)} | {c['verdict'].replace('_', ' ')} |"
-            for c in judged
-        ),
-    ]
-    rest = len(claims) - len(judged)
-    lines += ["", f"{rest} further claims are descriptive, or need a larger profile; the report lists them all."]
+    rest = [c for c in claims if not c["verdict"]]
+    lines = []
+    if judged:
+        lines += [
+            "| claim | here | scale | verdict |",
+            "|---|---|---|---|",
+            *(f"| {_says(c)} | {_here(c)} | {_scale(c)} | {_cell(words.badge(c).text)} |" for c in judged),
+            "",
+            _cell(" ".join(t for t in (_tuning(claims), words.error_rate(claims, _sharing(claims))) if t)),
+        ]
+    if rest:
+        lines += [
+            "",
+            "Measured and not judged, or refused:",
+            "",
+            "| claim | here | expected | said |",
+            "|---|---|---|---|",
+            *(f"| {_says(c)} | {_here(c)} | {_cell(c['expects'] or '–')} | {_said(c)} |" for c in rest),
+        ]
     if any(c["suite"] == "mup_transfer" for c in claims):
         lines += ["", f"![Loss against learning rate, one line a width](results/reference/{PROFILE}/{FIGURE})"]
-    return "\n".join(lines)
+    return "\n".join(lines).strip("\n")
 
 
-def _number(claim: dict[str, Any]) -> str:
-    return with_interval(claim["estimate"], claim["ci95"], claim["df"], claim.get("unit") or "")
+def _cell(text: str) -> str:
+    return markdown_escape(str(text))
 
 
-def _scale(claim: dict[str, Any]) -> str:
-    seeds = f"{claim['num_seeds']} seed" + "s" * (claim["num_seeds"] != 1)
-    run = f"{claim['num_sizes']} sizes x {seeds}"
-    return f"{run}, {factor(claim['scale_factor'])} below the source" if claim["scale_factor"] else run
+def _says(claim: Mapping[str, Any]) -> str:
+    return _cell(f"{claim['says']} ({claim['source']})")
+
+
+def _here(claim: Mapping[str, Any]) -> str:
+    text = " ".join(t for t in (words.estimate_text(claim), words.part_text(claim)) if t)
+    return _cell("; ".join([text, *words.beside(claim)]))
+
+
+def _scale(claim: Mapping[str, Any]) -> str:
+    said = (words.trials_text(claim), words.gap_text(claim), words.classes_text(claim))
+    return _cell(", ".join(t for t in said if t))
+
+
+def _tuning(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How hyperparameters were chosen, by suite."""
+    said: dict[str, dict[str, None]] = {}
+    for claim in claims:
+        if claim.get("tuning"):
+            said.setdefault(str(claim["tuning"]), {})[str(claim["suite"])] = None
+    return " ".join(f"In {listed(suites)}: {text}." for text, suites in said.items())
+
+
+def _sharing(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Groups of suites whose claims rest on trials in common."""
+    rows = [{"suite": c["suite"], "identity": i} for c in claims for i in c.get("identities") or []]
+    return sharing(pd.DataFrame(rows))
+
+
+def _said(claim: Mapping[str, Any]) -> str:
+    badge, reason = words.badge(claim).text, words.refusal(claim)
+    return _cell(f"{badge} ({reason})" if reason and reason not in badge else badge)
 
 
 def reference_claims(results: Path = Path("results")) -> list[dict[str, Any]]:

@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 from harness.errors import UnknownNameError
-from harness.report.build import CLAIM_FIELDS, build_report, clean
-from harness.report.words import banned_in
+from harness.report.build import build_report
+from harness.report.export import CLAIM_FIELDS, clean
+from harness.wording import banned_in
 from tests.report.synthetic import claim, claims, suites
 
 
@@ -71,7 +72,7 @@ def test_json_holds_every_claim_and_no_nan(built: Path) -> None:
         raise AssertionError(constant)
 
     found = json.loads((built / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
-    assert found["counts"] == {"held": 3, "failed": 2, "open": 1, "none": 2}
+    assert found["counts"] == {"held": 3, "failed": 2, "open": 1, "exploratory": 0, "none": 2}
     by_id = {c["id"]: c for c in found["claims"]}
     assert set(by_id) == {c["id"] for c in claims()}
     assert all(list(c)[: len(CLAIM_FIELDS)] == list(CLAIM_FIELDS) for c in by_id.values())
@@ -243,3 +244,57 @@ def test_notes_of_the_plan_and_yaml_style_options(inputs: dict[str, Any], tmp_pa
     assert "2 notes on the plan" in text and "an &lt;edge&gt;" in text
     assert "3 planned trials without a record" in text
     assert (folder / "figures" / "muon_scaling_01_rank_heatmap.svg").is_file()
+
+
+def test_superseded_designs_are_folded_below_the_ledger_with_all_they_gave(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    earlier = [{"id": f"c{i}", "estimate": 0.1, "ci95": [0, 0.2], "verdict": "unresolved"} for i in range(4)]
+    earlier.append({"id": "exact", "estimate": 0.6, "ci95": None, "verdict": "reproduced"})
+    now = [claim(id="exact", kind="identity", says="A bound of FLOPs", suite="mup_transfer")]
+    history = [{"design": "widths 32 to 128", "reason": "a width and seeds <added>", "ledger": earlier}]
+    one = {**suites()[2], "name": "mup_transfer", "history": history}
+    folder = build_report(tmp_path, **small(inputs, suites=[one], claims=now))
+    text = page(folder)
+    folded = text[text.index('<details class="designs"') : text.index("</section>")]
+    assert "<summary>mup_transfer: second design; the first left 4 of 5 unresolved</summary>" in folded
+    assert "a width and seeds &lt;added&gt;" in folded and folded.count("unresolved at reduced scale") == 4
+    # What its claims said, they say today.
+    assert "A bound of FLOPs" in folded and "identity holds at any scale" in folded
+    said = json.loads((folder / "report.json").read_text(encoding="utf-8"))["suites"][0]["superseded"]
+    assert [d["design"] for d in said] == ["widths 32 to 128"]
+    assert [c["verdict"] for c in said[0]["ledger"]] == ["unresolved"] * 4 + ["reproduced"]
+    assert "second design; the first left 4 of 5 unresolved" in (folder / "report.md").read_text(encoding="utf-8")
+    assert (folder / "tables" / "mup_transfer_design_1.csv").is_file()
+
+
+def test_an_exploratory_verdict_has_a_tone_of_its_own(inputs: dict[str, Any], tmp_path: Path) -> None:
+    text = page(build_report(tmp_path, **small(inputs, claims=[claim(verdict="exploratory")])))
+    assert 'class="badge exploratory"' in text and "no registration before these records" in text
+    assert 'data-tone="exploratory"><b>1</b>' in text
+
+
+def test_a_ledger_without_exploratory_claims_has_no_tile_for_them(built: Path) -> None:
+    assert '<li class="tile exploratory"' not in page(built) and '<li class="tile held"' in page(built)
+
+
+def test_the_note_on_errors_counts_this_reports_suites_and_names_those_that_share_trials(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    shared = inputs["trials"].assign(suite="again").head(3)
+    trials = pd.concat([inputs["trials"], shared], ignore_index=True)
+    text = page(build_report(tmp_path, **small(inputs, trials=trials)))
+    assert "a ledger of three suites holds a false verdict in up to 14 % of cases" in text
+    assert "again and muon_scaling share trials" in text
+    assert "seven suites" not in text
+
+
+def test_a_suite_says_which_axis_is_its_size(inputs: dict[str, Any], tmp_path: Path) -> None:
+    trials = inputs["trials"].assign(rate=inputs["trials"]["quality"] / 10)
+    figure = {"kind": "metric_against_axis", "metric": "psnr"}
+    one = {**suites()[2], "axes": {"quality": {}, "rate": {}}, "figures": [figure]}
+    for number, (size, axis) in enumerate(((None, "quality"), ("rate", "rate"))):
+        sized = small(inputs, trials=trials, suites=[{**one, "size": size}])
+        folder = build_report(tmp_path / str(number), **sized)
+        (drawn,) = json.loads((folder / "report.json").read_text(encoding="utf-8"))["suites"][0]["figures"]
+        assert f"against {axis}." in drawn["alt"]

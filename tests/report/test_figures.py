@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.errors import UnknownNameError
+from harness.analysis.claims import evaluate_claims, load_claims
+from harness.errors import HarnessError, UnknownNameError
+from harness.planning import suite as suites
+from harness.report.cells import cell_means
 from harness.report.colours import GRID, PAPER, Palette, contrast, on_dark
-from harness.report.figures import Drawing, Frames, MissingDataError, draw, kinds
-from harness.report.figures.common import cell_means
-from harness.report.words import banned_in
+from harness.report.figures import Drawing, Frames, MissingDataError, check_options, draw, kinds
+from harness.report.labels import Labels
+from harness.wording import banned_in
+from harness.workload import workload_module
 
 SCRIPT = "<script>alert(1)</script>"
 SUITE_OF: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,17 +53,20 @@ def frames_of(inputs: dict[str, Any], suite: str) -> Frames:
         probes=mine("probes"),
         palette=Palette.of(groups),
         claims=[c for c in inputs["claims"] if c["suite"] == suite],
+        axes=tuple(next(s for s in inputs["suites"] if s["name"] == suite)["axes"]),
+        labels=Labels(metrics=workload_module("language_model").METRICS),
+        selection="validation_loss",
     )
 
 
-def drawn(inputs: dict[str, Any], kind: str, **options: Any) -> Drawing:
+def drawn(inputs: dict[str, Any], kind: str, columns: int | None = None, **options: Any) -> Drawing:
     suite, usual = SUITE_OF[kind]
-    return draw(kind, frames_of(inputs, suite), {**usual, **options})
+    return draw(kind, frames_of(inputs, suite), {**usual, **options}, columns=columns)
 
 
 def test_every_kind_is_tested_and_described() -> None:
     assert set(kinds()) == set(SUITE_OF)
-    assert all(len(text) > 20 for text in kinds().values())
+    assert all(len(about) > 20 for about, _ in kinds().values())
 
 
 @pytest.mark.parametrize("kind", SUITE_OF)
@@ -94,6 +103,43 @@ def test_an_unknown_kind_is_named_with_the_valid_ones(inputs: dict[str, Any]) ->
         draw("loss_against_lrs", frames_of(inputs, "muon_scaling"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("lost", {}, r"mine.yaml: figures: unknown figure kind 'lost'.*Valid: coordinate_check, "),
+        ("lr_transfer", {"axiss": "width"}, r"figures: lr_transfer: unknown option 'axiss'. Did you mean 'axis'\?"),
+        ("lr_transfer", {"axis": 3}, r"lr_transfer: option 'axis': .*string \(got 3\); it is str \| None = None"),
+        ("metric_by_arm", {"title": 3}, r"option 'title': .*string \(got 3\); it is str"),
+        ("metric_against_axis", {"y_scale": "ln"}, r"option 'y_scale': .*'linear' or 'log' \(got 'ln'\)"),
+        ("metric_against_metric", {"x": "flops"}, r"metric_against_metric: needs y; its options: x, y, "),
+        ("training_curves", {"arms": "muon"}, r"option 'arms': .*list \(got 'muon'\)"),
+    ],
+)
+def test_options_are_checked_by_the_figures_signature(kind: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        check_options(kind, options, "mine.yaml: figures")
+
+
+def test_every_figure_of_a_shipped_suite_is_accepted() -> None:
+    for name in suites.shipped():
+        for figure in suites.load(name, "cpu").figures:
+            check_options(figure["kind"], {k: v for k, v in figure.items() if k != "kind"})
+
+
+def test_kinds_tell_their_options_with_type_and_default() -> None:
+    about, options = kinds()["step_time"]
+    assert about == "Time per step from exclusive, interleaved timing trials, one line an arm."
+    assert options == {"axis": "str | None = None", "arms": "list[str] | None = None", "title": "str"}
+
+
+def test_figures_find_themselves_and_need_no_torch() -> None:
+    code = (
+        "import sys; from harness.report.figures import kinds; assert len(kinds()) >= 14; "
+        "assert not {'torch', 'mlflow', 'optuna', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_minima_are_those_of_the_data(inputs: dict[str, Any]) -> None:
     data = drawn(inputs, "loss_against_lr").data
     trials = inputs["trials"]
@@ -128,6 +174,56 @@ def test_slopes_of_the_coordinate_check(inputs: dict[str, Any]) -> None:
     slopes = drawn(inputs, "coordinate_check").data.groupby("arm")["slope"].mean()
     assert slopes["mup"] == pytest.approx(0.0, abs=1e-9)
     assert slopes["standard"] == pytest.approx(0.9)
+
+
+COORDINATES = {
+    "says": "Sizes of activations do not depend on width.", "source": "this test", "kind": "equivalence",
+    "estimator": {
+        "name": "probe_slope", "arm": "mup", "axis": "width", "probe": "coordinate", "parts": ["layer", "site"],
+        "where": {"statistic": "change", "site": ["attention", "feed_forward"], "optimizer.lr": 2.0**-6},
+    },
+    "expects": {"all": {"within": [-0.25, 0.25]}},
+}  # fmt: skip
+
+
+def at_mixed_rates(inputs: dict[str, Any]) -> Frames:
+    """The transfer suite's coordinates: every width at 2^-6, and each at a rate of its own, where all is larger."""
+    frames = frames_of(inputs, "mup_transfer")
+    rng = np.random.default_rng(3)
+    rows = frames.probes.assign(**{"optimizer.lr": 2.0**-6, "role": "evaluation"})
+    rows["value"] *= np.exp(rng.normal(0, 0.02, len(rows)))
+    own = rows.assign(value=rows["value"] * rows["width"], **{"optimizer.lr": 2.0**-5 / rows["width"]})
+    return dataclasses.replace(frames, probes=pd.concat([rows, own], ignore_index=True))
+
+
+def test_a_figure_shows_the_slopes_that_its_claim_judges(inputs: dict[str, Any]) -> None:
+    frames = at_mixed_rates(inputs)
+    # A second rate that all widths ran, where sizes do grow: another filter, other slopes.
+    other = frames.probes[frames.probes["optimizer.lr"] == 2.0**-6]
+    other = other.assign(value=other["value"] * other["width"] ** 0.3, **{"optimizer.lr": 2.0**-8})
+    frames = dataclasses.replace(frames, probes=pd.concat([frames.probes, other], ignore_index=True))
+    (result,) = evaluate_claims(
+        load_claims({"flat": COORDINATES}), frames.trials, probes=frames.probes, profile="cpu", check_choices=False
+    )
+    frames = dataclasses.replace(frames, claims=[result.as_dict()])
+    data = draw("coordinate_check", frames, {"claim": "flat"}).data
+    drawn_ = data[data["arm"] == "mup"].groupby("line")["slope"].first()
+    judged = {row["part"]: row["slope"] for row in result.as_dict()["table"]}
+    assert len(judged) == 3
+    for part, slope in judged.items():
+        layer, _, site = part.partition(" ")
+        assert drawn_[f"{site.replace('_', ' ')} {layer}"] == pytest.approx(slope, abs=1e-12)
+    with pytest.raises(MissingDataError, match="no claim 'lost' here; claims: flat"):
+        draw("coordinate_check", frames, {"claim": "lost"})
+
+
+def test_sizes_at_different_learning_rates_are_never_one_line(inputs: dict[str, Any]) -> None:
+    frames = at_mixed_rates(inputs)
+    slopes = draw("coordinate_check", frames).data.groupby("arm")["slope"].mean()
+    assert slopes["mup"] == pytest.approx(0.0, abs=0.05) and slopes["standard"] == pytest.approx(0.9, abs=0.05)
+    own = frames.probes[frames.probes["optimizer.lr"] != 2.0**-6]
+    with pytest.raises(MissingDataError, match="no arm ran one optimizer LR at all values of width: name a claim"):
+        draw("coordinate_check", dataclasses.replace(frames, probes=own))
 
 
 def test_optima_of_the_analysis_are_preferred_to_bare_minima(inputs: dict[str, Any]) -> None:
@@ -176,7 +272,7 @@ def test_colours_read_on_both_themes() -> None:
 
 
 def test_matrices_are_named_briefly_where_that_tells_them_apart() -> None:
-    from harness.report.figures.probes import _short_names
+    from harness.report.figures.spectra import _short_names
 
     assert _short_names(["blocks.0.attention.qkv.weight.query", "blocks.0.feed_forward.up.weight", "readout"]) == [
         "0 query",

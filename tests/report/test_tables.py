@@ -12,9 +12,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.report import tables
+from harness.report import latex, ledger, results, tables
+from harness.report.labels import Labels
+from harness.workload import workload_module
 from tests.report.synthetic import claims
 
+LABELS = Labels(metrics=workload_module("language_model").METRICS)
 FRAME = pd.DataFrame(
     {
         "arm": ["a_b & c|d", "<b>50 %</b>"],
@@ -28,7 +31,7 @@ FRAME = pd.DataFrame(
 
 
 def test_a_mean_and_its_half_width_print_as_one_value() -> None:
-    table = tables.shown("t", "T", FRAME)
+    table = tables.shown("t", "T", FRAME, labels=LABELS)
     assert table.columns == (
         "arm",
         "learning rate",
@@ -42,28 +45,28 @@ def test_a_mean_and_its_half_width_print_as_one_value() -> None:
 
 
 def test_csv_keeps_full_precision(tmp_path: Path) -> None:
-    tables.write(tables.shown("t", "T", FRAME), FRAME, tmp_path)
+    tables.write(tables.shown("t", "T", FRAME, labels=LABELS), FRAME, tmp_path)
     back = pd.read_csv(tmp_path / "t.csv")
     assert back["test_loss"][0] == 1.95432 and math.isnan(back["test_loss"][1])
     assert {p.suffix for p in tmp_path.iterdir()} == {".csv", ".md", ".tex"}
 
 
 def test_markdown_has_one_row_a_line_and_equal_cells() -> None:
-    lines = tables.markdown(tables.shown("t", "T", FRAME)).splitlines()
+    lines = tables.markdown(tables.shown("t", "T", FRAME, labels=LABELS)).splitlines()
     assert len(lines) == 4
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {6}
     assert "<b>" not in lines[3]
 
 
 def test_latex_is_escaped_and_balanced() -> None:
-    text = tables.latex(tables.shown("t_1", "50 % & more_", FRAME, "A note − with 2⁻⁷"))
+    text = latex.render(tables.shown("t_1", "50 % & more_", FRAME, "A note − with 2⁻⁷"))
     assert r"a\_b \& c\textbar{}d" in text and r"\caption{50 \% \& more\_}" in text and "$^{-7}$" in text
     assert re.findall(r"\\begin\{(\w+)\}", text) == ["table", "tabular"]
     assert re.findall(r"\\end\{(\w+)\}", text) == ["tabular", "table"]
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {4}
     assert all(ord(c) < 256 for c in text)
-    assert tables.latex_escape("\\ { } ~ ^ # $ 数") == (
+    assert latex.escape("\\ { } ~ ^ # $ 数") == (
         r"\textbackslash{} \{ \} \textasciitilde{} \textasciicircum{} \# \$ ?"
     )
 
@@ -84,7 +87,7 @@ def test_latex_compiles(built: Path, tmp_path: Path) -> None:
 def test_results_cap_a_diverged_loss_at_the_trivial_one(inputs: dict[str, Any]) -> None:
     trials = inputs["trials"]
     trials = trials[trials["suite"] == "muon_scaling"]
-    frame = tables.results_frame(trials, ["size"])
+    frame = results.results_frame(trials, ["size"], LABELS)
     cell = frame[(frame["arm"] == "muon_transferred") & (frame["size"] == "d24")].iloc[0]
     mine = trials[
         (trials["arm"] == "muon_transferred") & (trials["size"] == "d24") & (trials["role"] == "evaluation")
@@ -98,15 +101,15 @@ def test_results_cap_a_diverged_loss_at_the_trivial_one(inputs: dict[str, Any]) 
 
 def test_failures_are_counted_with_their_reason(inputs: dict[str, Any]) -> None:
     trials = inputs["trials"]
-    frame = tables.failures_frame(trials[trials["suite"] == "ddcm_rate_distortion"], ["quality"])
+    frame = results.failures_frame(trials[trials["suite"] == "ddcm_rate_distortion"], ["quality"])
     assert frame[["arm", "status", "reason", "trials"]].values.tolist() == [["hific", "skipped", "last line", 1]]
-    ended = tables.outcomes_frame(trials[trials["suite"] == "ddcm_rate_distortion"])
+    ended = results.outcomes_frame(trials[trials["suite"] == "ddcm_rate_distortion"])
     assert ended.set_index("arm")["completed"].to_dict() == {"jpeg": 20, "webp": 20, "ddcm": 20, "hific": 0}
 
 
 def test_the_ledger_shows_the_detectable_effect_of_what_is_unresolved_only() -> None:
-    table = tables.ledger(claims())
+    table = ledger.table(claims())
     seen = {row[4].text: row[6].text for row in table.rows}
     assert seen["unresolved at reduced scale"] == "0.058 (0.041 to 0.099) nats"
     assert {v for k, v in seen.items() if not k.startswith("unresolved")} == {"–"}
-    assert len(tables.ledger_frame(claims())) == len(claims())
+    assert len(ledger.frame(claims())) == len(claims())

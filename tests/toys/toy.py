@@ -7,9 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.workload import Cost, Outcome
+from harness.workload import Cost, Metric, Outcome
 
 METHODS: dict[str, str] = {"optimizer": "optimizer"}
+METRICS = {
+    "test_loss": Metric(label="test loss", unit="nats", shown=True, compared=True),
+    "validation_loss": Metric(label="validation loss", unit="nats", compared=True),
+    "flops": Metric(label="training FLOPs", compared=True),
+}
 
 
 class Model(BaseModel):

@@ -1,9 +1,12 @@
-"""Figures: each kind is a pure function of frames and options, registered by name."""
+"""Figures: each kind is a pure function of frames and options, registered by name; its file is found here."""
 
-from harness.report.figures import curves, loss, probes, transfer
-from harness.report.figures.common import Drawing, Frames, MissingDataError, draw, kinds, relaid
+import importlib
+import pkgutil
 
-KIND_MODULES = (curves, loss, probes, transfer)
-"""Importing them registers their kinds."""
+from harness.report.figures.registry import Drawing, check_options, draw, kinds, relaid
+from harness.report.frames import Frames, MissingDataError
 
-__all__ = ["KIND_MODULES", "Drawing", "Frames", "MissingDataError", "draw", "kinds", "relaid"]
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
+
+__all__ = ["Drawing", "Frames", "MissingDataError", "check_options", "draw", "kinds", "relaid"]

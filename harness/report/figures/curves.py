@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,22 +10,12 @@ from matplotlib.lines import Line2D
 
 from harness import numbers
 from harness.report import labels
-from harness.report.figures.common import (
-    Drawing,
-    Frames,
-    MissingDataError,
-    Sheet,
-    arms_of,
-    at_best_lr,
-    axis_of,
-    axis_text,
-    kind,
-    listed,
-    need,
-    ordered,
-    step_axis,
-    with_role,
-)
+from harness.report.cells import at_best_lr, ordered
+from harness.report.figures.layout import Sheet
+from harness.report.figures.registry import Drawing, kind
+from harness.report.figures.theme import axis_text, step_axis
+from harness.report.frames import Frames, MissingDataError, need
+from harness.report.labels import listed
 
 BINS = 60
 """Points a line is thinned to; each is the mean of its bin."""
@@ -35,30 +24,39 @@ SEEDS = 5
 
 
 @kind("training_curves")
-def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
+def training_curves(
+    frames: Frames,
+    *,
+    curve: str | None = None,
+    axis: str | None = None,
+    values: list[Any] | None = None,
+    arms: list[str] | None = None,
+) -> Drawing:
     """Loss over training at the chosen hyperparameters, one panel a size, one line an arm.
 
-    Options: ``curve`` (default validation_loss, else train_loss), ``axis``, ``values`` (default: the smallest,
-    middle and largest), ``arms``.
+    ``curve``: default validation_loss, else train_loss, else the first recorded; ``values`` of the axis: default
+    the smallest, middle and largest.
     """
     need(frames.curves, ["curve", "step", "value"], "curves")
-    present = frames.curves["curve"].unique()
-    curve = str(options.get("curve") or ("validation_loss" if "validation_loss" in present else "train_loss"))
+    present = list(frames.curves["curve"].unique())
+    curve = curve or next((c for c in ("validation_loss", "train_loss") if c in present), present[0])
     if curve not in present:
         raise MissingDataError(f"no curve {curve!r}; recorded: {listed(sorted(present))}")
-    trials = with_role(frames.trials, "evaluation")
-    axis = axis_of(frames, options)
-    trials = trials[trials["arm"].isin(arms_of(frames, trials, options)) & trials[axis].notna()]
-    metric = "validation_loss" if "validation_loss" in trials else "test_loss"
-    trials = at_best_lr(trials, ["arm", axis], metric)
-    values = ordered(trials, axis)
-    chosen = options.get("values")
-    values = (
-        [v for v in values if v in chosen]
-        if chosen
-        else (values if len(values) <= 3 else [values[0], values[len(values) // 2], values[-1]])
-    )
-    trials = trials[trials[axis].isin(values)]
+    trials = frames.ended("evaluation")
+    axis = frames.axis(axis)
+    trials = trials[trials["arm"].isin(frames.arms(trials, arms)) & trials[axis].notna()]
+    trials = at_best_lr(trials, ["arm", axis], curve if curve in trials else frames.metric(None, trials))
+    every = ordered(trials, axis)
+    if values:
+        every = [v for v in every if v in values]
+    elif len(every) > 3:
+        every = [every[0], every[len(every) // 2], every[-1]]
+    return _panels(frames, trials[trials[axis].isin(every)], curve, axis, every, arms)
+
+
+def _panels(
+    frames: Frames, trials: pd.DataFrame, curve: str, axis: str, values: list[Any], chosen: list[str] | None
+) -> Drawing:
     points = frames.curves[frames.curves["curve"] == curve][["identity", "step", "value"]]
     points = trials[["identity", "arm", axis, "seed"]].drop_duplicates("identity").merge(points, on="identity")
     points = points.dropna(subset=["value"])
@@ -74,7 +72,7 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         .reset_index()
     )
     mean = mean[mean["n"] == mean["total"]]
-    arms = arms_of(frames, mean, options)
+    arms = frames.arms(mean, chosen)
     sheet = Sheet(len(values), share_y=False)
     for ax, value in zip(sheet.axes, values, strict=True):
         for arm in arms:
@@ -91,13 +89,13 @@ def training_curves(frames: Frames, options: Mapping[str, Any]) -> Drawing:
             ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low) + 1e-9)
         ax.set_title(axis_text(axis, value))
         step_axis(ax)
-    sheet.left_text = labels.label(curve)
+    sheet.left_text = frames.labels.label(curve)
     sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     data = mean.drop(columns=["bin", "total"]).reset_index(drop=True)
     return Drawing(
         sheet,
         data,
-        _alt(data, arms, values, axis, curve),
+        _alt(data, arms, values, axis, sheet.left_text),
         "Mean over seeds, thin lines are single seeds; each point is the mean of its stretch of steps. "
         "Only the end of the schedule is compared.",
     )
@@ -114,9 +112,9 @@ def _thinned(points: pd.DataFrame, axis: str) -> pd.DataFrame:
     )
 
 
-def _alt(data: pd.DataFrame, arms: list[str], values: list[Any], axis: str, curve: str) -> str:
+def _alt(data: pd.DataFrame, arms: list[str], values: list[Any], axis: str, text: str) -> str:
     parts = [
-        f"Line chart of {labels.label(curve)} over training steps, one panel per {labels.name(axis)} "
+        f"Line chart of {text} over training steps, one panel per {labels.name(axis)} "
         f"({listed(values)})."
     ]
     for value in values:

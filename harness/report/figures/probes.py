@@ -1,96 +1,123 @@
-"""Figures of what probes measured: any value over training, ranks against the Gaussian, heat maps, spectra."""
+"""Figures of what probes measured over training: any value, and ranks against the untrained Gaussian."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import ticker
 from matplotlib.lines import Line2D
 
 from harness import numbers
 from harness.report import labels
+from harness.report.cells import natural_key, ordered
 from harness.report.colours import MUTED
-from harness.report.figures.common import (
-    Drawing,
-    Frames,
-    MissingDataError,
-    Sheet,
-    arms_of,
-    axis_of,
-    axis_text,
-    kind,
-    listed,
-    log_axis,
-    natural_key,
-    need,
-    ordered,
-    step_axis,
-)
+from harness.report.figures.layout import Sheet
+from harness.report.figures.registry import Drawing, kind
+from harness.report.figures.theme import axis_text, log_axis, step_axis
+from harness.report.frames import Frames, MissingDataError, estimator_of, matching, need
+from harness.report.labels import listed
 
 
-def probe_rows(frames: Frames, options: Mapping[str, Any], probe: str, value: str) -> tuple[pd.DataFrame, str]:
-    """(rows of a probe, what they were narrowed to in words).
+def probe_rows(
+    frames: Frames,
+    probe: str,
+    value: str,
+    *,
+    where: Mapping[str, Any],
+    axis: str | None = None,
+    cell: Any = None,
+    arms: list[str] | None = None,
+) -> tuple[pd.DataFrame, str]:
+    """(a probe's rows of evaluation trials, what they were narrowed to in words).
 
-    Options: ``probe``, ``where`` {column: value}, ``axis`` and ``cell`` (default: the largest value of the axis),
-    ``arms``, ``seed``.
+    ``where``: column -> value, or a list of values; ``cell``: a value of the axis, by default the largest.
     """
-    probe = str(options.get("probe", probe))
-    rows = frames.probes
-    rows = rows[rows["probe"] == probe] if "probe" in rows else rows.iloc[:0]
-    need(rows, ["arm", "step", value], f"rows of the probe {probe}")
-    rows = rows[rows[value].notna()]
-    words = []
-    for column, wanted in dict(options.get("where", {})).items():
-        need(rows, [column], f"rows of the probe {probe}")
-        rows = rows[rows[column] == wanted]
-        words.append(labels.label(wanted) if isinstance(wanted, str) else f"{labels.name(column)} {wanted}")
+    what = f"rows of the probe {probe}"
+    rows = rows_of(frames, probe)
+    need(rows, ["arm", "step", value], what)
+    rows = matching(rows[rows[value].notna()], where, what)
+    words = [
+        frames.labels.label(wanted) if isinstance(wanted, str) else f"{labels.name(column)} {_values(wanted)}"
+        for column, wanted in where.items()
+    ]
     try:
-        axis = axis_of(frames, options)
+        axis = frames.axis(axis)
     except MissingDataError:
         axis = None
     if axis and axis in rows and rows[axis].notna().any():
-        cell = options.get("cell", ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[-1])
+        if cell is None:
+            cell = ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[-1]
         rows = rows[rows[axis] == cell]
         words.append(axis_text(axis, cell))
-    if "role" in rows:
-        rows = rows[rows["role"] == "evaluation"]
-    elif "identity" in rows and "identity" in frames.trials:
-        kept = frames.trials.loc[frames.trials["role"] == "evaluation", "identity"]
-        rows = rows[rows["identity"].isin(kept)]
     if rows.empty:
-        raise MissingDataError(f"no rows of the probe {probe} for {listed(words)}")
-    rows = rows[rows["arm"].isin(arms_of(frames, rows, options))]
-    return rows, ", ".join(words)
+        raise MissingDataError(f"no {what} for {listed(words)}")
+    return rows[rows["arm"].isin(frames.arms(rows, arms))], ", ".join(words)
 
 
-def _functional(frames: Frames, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options narrowed to one functional of one kind of matrix."""
-    where = dict(options.get("where", {}))
-    # A suite's YAML says 'quantity': its 'kind' is the figure's own.
-    options = {"kind": options["quantity"], **options} if "quantity" in options else options
-    for column, preferred in (("kind", "weight"), ("functional", "svd_entropy")):
-        if column in options:
-            where[column] = options[column]
-        elif column not in where and column in frames.probes and frames.probes[column].notna().any():
+def rows_of(frames: Frames, probe: str) -> pd.DataFrame:
+    """A probe's rows of evaluation trials."""
+    rows = frames.probes
+    rows = rows[rows["probe"] == probe] if "probe" in rows else rows.iloc[:0]
+    if "role" in rows:
+        return rows[rows["role"] == "evaluation"]
+    if "identity" in rows and "identity" in frames.trials:
+        kept = frames.trials.loc[frames.trials["role"] == "evaluation", "identity"]
+        return rows[rows["identity"].isin(kept)]
+    return rows
+
+
+def filter_of(frames: Frames, claim: str | None, where: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The filter of a claim's estimator, with the figure's own laid over it."""
+    own = estimator_of(frames.claim(claim)).get("where") if claim else None
+    return {**(own or {}), **(where or {})}
+
+
+def functional_of(
+    frames: Frames, where: dict[str, Any], quantity: str | None, functional: str | None
+) -> dict[str, Any]:
+    """The filter narrowed to one functional of one kind of matrix."""
+    out = dict(where)
+    for column, chosen, preferred in (("kind", quantity, "weight"), ("functional", functional, "svd_entropy")):
+        if chosen is not None:
+            out[column] = chosen
+        elif column not in out and column in frames.probes and frames.probes[column].notna().any():
             present = list(frames.probes[column].dropna().unique())
-            where[column] = preferred if preferred in present else present[0]
-    return {**options, "where": where}
+            out[column] = preferred if preferred in present else present[0]
+    return out
+
+
+def _values(wanted: Any) -> str:
+    return listed(wanted) if isinstance(wanted, (list, tuple)) else str(wanted)
 
 
 @kind("probe_over_training")
-def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
+def probe_over_training(
+    frames: Frames,
+    *,
+    probe: str = "spectra",
+    value: str = "value",
+    where: dict[str, Any] | None = None,
+    claim: str | None = None,
+    panel: str | None = None,
+    axis: str | None = None,
+    cell: Any = None,
+    arms: list[str] | None = None,
+    reference: float | None = None,
+    y_scale: Literal["linear", "log"] = "linear",
+    label: str | None = None,
+    caption: str | None = None,
+) -> Drawing:
     """Any column of a probe over training, one line an arm, one panel a layer.
 
-    Options beside those of ``probe_rows``: ``value`` (column, default value), ``panel`` (column, default layer;
-    '' for one panel), ``reference`` (a number to draw a line at), ``y_scale``, ``label``, ``caption``.
+    ``where``: column -> value; ``claim``: whose filter it takes; ``cell``: a value of the axis, default the
+    largest; ``panel``: a column, default layer, '' for one panel; ``reference``: a number to draw a line at.
     """
-    value = str(options.get("value", "value"))
-    rows, words = probe_rows(frames, options, "spectra", value)
-    panel = str(options.get("panel", "layer" if "layer" in rows and rows["layer"].notna().any() else ""))
+    where = filter_of(frames, claim, where)
+    rows, words = probe_rows(frames, probe, value, where=where, axis=axis, cell=cell, arms=arms)
+    if panel is None:
+        panel = "layer" if "layer" in rows and rows["layer"].notna().any() else ""
     if panel:
         need(rows, [panel], "probe rows")
         names: list[Any] = sorted(rows[panel].dropna().unique(), key=natural_key)
@@ -104,7 +131,7 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
     # The unit is the seed: matrices of one layer are averaged within it first.
     seeds = rows.groupby([panel, "arm", "seed", "step"], observed=True)[value].mean().reset_index()
     mean = seeds.groupby([panel, "arm", "step"], observed=True)[value].agg(value="mean", n="count").reset_index()
-    arms = arms_of(frames, mean, options)
+    arms = frames.arms(mean, arms)
     few = seeds["seed"].isin(sorted(seeds["seed"].unique())[:5])
     sheet = Sheet(len(names))
     for ax, name in zip(sheet.axes, names, strict=True):
@@ -114,19 +141,19 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
                 ax.plot(one["step"], one[value], color=colour, alpha=0.25, linewidth=0.8)
             line = mean[(mean[panel] == name) & (mean["arm"] == arm)]
             ax.plot(line["step"], line["value"], color=colour)
-        level = baseline.get(name, options.get("reference"))
+        level = baseline.get(name, reference)
         if level is not None and numbers.is_finite(level):
             ax.axhline(float(level), color=MUTED, linestyle=(0, (4, 3)), linewidth=1.1)
             mean.loc[mean[panel] == name, "baseline"] = level
         if name != "":
             ax.set_title(_panel_title(panel, name))
         step_axis(ax)
-        if options.get("y_scale") == "log":
+        if y_scale == "log":
             log_axis(ax, mean["value"], "y")
-    text = str(options.get("label") or labels.label(dict(options.get("where", {})).get("functional", value)))
+    text = label or frames.labels.label(where.get("functional", value))
     sheet.left_text = text
     handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
-    if baseline or numbers.is_finite(options.get("reference")):
+    if baseline or numbers.is_finite(reference):
         handles.append(
             Line2D(
                 [],
@@ -142,20 +169,33 @@ def probe_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         sheet,
         mean.drop(columns="_all", errors="ignore"),
         _over_training_alt(mean, panel, names, arms, text, words),
-        str(
-            options.get("caption")
-            or f"{words[:1].upper()}{words[1:]}. Mean over seeds, thin lines are single seeds."
-        ),
+        caption or f"{words[:1].upper()}{words[1:]}. Mean over seeds, thin lines are single seeds.",
     )
 
 
 @kind("rank_over_training")
-def rank_over_training(frames: Frames, options: Mapping[str, Any]) -> Drawing:
+def rank_over_training(
+    frames: Frames,
+    *,
+    quantity: str | None = None,
+    functional: str | None = None,
+    where: dict[str, Any] | None = None,
+    claim: str | None = None,
+    panel: str | None = None,
+    axis: str | None = None,
+    cell: Any = None,
+    arms: list[str] | None = None,
+    y_scale: Literal["linear", "log"] = "linear",
+    caption: str | None = None,
+) -> Drawing:
     """A rank functional over training per layer and arm, with the untrained Gaussian's value as baseline.
 
-    Options: ``quantity`` (weight, update, activation), ``functional``, and those of ``probe_over_training``.
+    ``quantity``: weight, update or activation; all else as of ``probe_over_training``.
     """
-    return probe_over_training(frames, _functional(frames, options))
+    chosen = functional_of(frames, filter_of(frames, claim, where), quantity, functional)
+    return probe_over_training(
+        frames, where=chosen, panel=panel, axis=axis, cell=cell, arms=arms, y_scale=y_scale, caption=caption
+    )
 
 
 def _panel_title(panel: str, name: Any) -> str:
@@ -202,115 +242,3 @@ def _over_training_alt(
             + "."
         )
     return " ".join(parts)
-
-
-@kind("rank_heatmap")
-def rank_heatmap(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """A rank functional of every matrix over training: rows are matrices or layers, columns steps, panels arms.
-
-    Options: ``quantity``, ``functional``, ``row`` (column, default matrix), and those of ``probe_rows``.
-    """
-    options = _functional(frames, options)
-    value = str(options.get("value", "value"))
-    rows, words = probe_rows(frames, options, "spectra", value)
-    row = str(options.get("row", "matrix" if "matrix" in rows and rows["matrix"].notna().any() else "layer"))
-    need(rows, [row], "probe rows")
-    data = rows.groupby(["arm", row, "step"], observed=True)[value].mean().reset_index()
-    arms, names = arms_of(frames, data, options), sorted(data[row].unique(), key=natural_key)
-    steps = sorted(data["step"].unique())
-    if len(steps) > 24:
-        steps = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, 24)]
-        data = data[data["step"].isin(steps)]
-    low, high = float(data[value].min()), float(data[value].max())
-    sheet = Sheet(len(arms), size=(3.7, min(5.0, 1.3 + 0.2 * len(names))))
-    said = []
-    for ax, arm in zip(sheet.axes, arms, strict=True):
-        grid = (
-            data[data["arm"] == arm]
-            .pivot(index=row, columns="step", values=value)
-            .reindex(index=names, columns=steps)
-        )
-        sns.heatmap(
-            grid.set_axis(_short_names(names), axis=0),
-            ax=ax,
-            vmin=low,
-            vmax=high,
-            cmap="viridis",
-            cbar=False,
-            rasterized=True,
-            yticklabels=max(1, len(names) // 16),
-            xticklabels=False,
-        )
-        spots = sorted({0, len(steps) // 2, len(steps) - 1})
-        ax.set_xticks([s + 0.5 for s in spots], [str(steps[s]) for s in spots], rotation=0)
-        ax.tick_params(axis="y", rotation=0, labelsize=8)
-        ax.grid(False)
-        ax.set(title=arm, xlabel="step", ylabel="")
-        said.append(f"{arm}: from {numbers.plain(grid.min().min())} to {numbers.plain(grid.max().max())}")
-    text = labels.label(dict(options["where"]).get("functional", value))
-    sheet.add_bar(sheet.axes[0].collections[0], text)
-    return Drawing(
-        sheet,
-        data.rename(columns={value: "value"}),
-        f"Heat map of {text} ({words}): {len(names)} rows by {len(steps)} steps, one panel per arm. "
-        f"{'; '.join(said)}.",
-        f"{words[:1].upper()}{words[1:]}. Mean over seeds; one scale for all panels.",
-    )
-
-
-def _short_names(names: list[Any]) -> list[str]:
-    """``0 query`` for ``blocks.0.attention.qkv.weight.query``; whole names where that would not tell them apart."""
-    parts = [[p for p in str(n).split(".") if p not in ("blocks", "weight")] or [str(n)] for n in names]
-    short = [f"{p[0]} {p[-1]}" if len(p) > 1 else p[0] for p in parts]
-    return short if len(set(short)) == len(short) else [str(n) for n in names]
-
-
-@kind("spectra")
-def spectra(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """Singular values by index at the end of training, relative to the largest, one panel a matrix.
-
-    Reads rows of the probe with an ``index`` column and, where there is one, the functional
-    ``singular_value``. Options: ``quantity``, ``step`` (default: the last), ``panel`` (default matrix).
-    """
-    probes_ = frames.probes
-    if "index" not in probes_ or not probes_["index"].notna().any():
-        raise MissingDataError("no spectra: the probe kept functionals, not singular values")
-    where = dict(options.get("where", {}))
-    if "functional" in probes_:
-        where.setdefault("functional", "singular_value")
-    if "kind" in probes_:
-        where.setdefault("kind", options.get("quantity", options.get("kind", "weight")))
-    value = str(options.get("value", "value"))
-    rows, words = probe_rows(frames, {**options, "where": where}, "spectra", value)
-    rows = rows[rows["step"] == options.get("step", rows["step"].max())]
-    panel = str(options.get("panel", "matrix"))
-    need(rows, [panel, "index"], "spectra")
-    data = rows.groupby([panel, "arm", "index"], observed=True)[value].mean().reset_index()
-    top = data.groupby([panel, "arm"], observed=True)[value].transform("max")
-    data["relative"] = data[value] / top.where(top > 0)
-    data = data[data["relative"] > 0]
-    names = sorted(data[panel].unique(), key=natural_key)[:6]
-    data = data[data[panel].isin(names)].reset_index(drop=True)
-    arms = arms_of(frames, data, options)
-    sheet = Sheet(len(names))
-    for ax, name in zip(sheet.axes, names, strict=True):
-        for arm in arms:
-            line = data[(data[panel] == name) & (data["arm"] == arm)].sort_values("index")
-            ax.plot(line["index"], line["relative"], color=frames.palette.colour(arm))
-        ax.set(title=str(name), xlabel="index")
-        ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
-        log_axis(ax, data["relative"], "y")
-    sheet.left_text = "singular value / largest"
-    sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
-    last = data.sort_values("index").groupby(["arm", panel], observed=True)["relative"].last()
-    said = [
-        f"{arm}: smallest over largest from {numbers.plain(last[arm].min(), 2)} to "
-        f"{numbers.plain(last[arm].max(), 2)}"
-        for arm in arms
-    ]
-    return Drawing(
-        sheet,
-        data,
-        f"Line chart of singular values by index on a log scale, panels {listed(names)}. {'; '.join(said)}.",
-        f"Mean over seeds, {words}.",
-    )

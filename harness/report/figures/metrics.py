@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,65 +12,70 @@ from matplotlib.lines import Line2D
 
 from harness import numbers
 from harness.report import labels, words
+from harness.report.cells import at_best_lr, cell_means, ordered
 from harness.report.colours import MUTED
-from harness.report.figures.common import (
-    Drawing,
-    Frames,
-    MissingDataError,
-    Sheet,
-    arms_of,
-    at_best_lr,
-    axis_of,
-    axis_text,
-    cell_means,
-    estimator_name,
-    kind,
-    listed,
-    log2_axis,
-    log_axis,
-    need,
-    ordered,
-    with_role,
-)
+from harness.report.figures.layout import Sheet
+from harness.report.figures.registry import Drawing, kind
+from harness.report.figures.theme import axis_text, log2_axis, log_axis
+from harness.report.frames import Frames, MissingDataError, estimator_of, need
+from harness.report.labels import listed
 
+Scale = Literal["linear", "log"]
 INTERVAL = "Means over fresh seeds with 95 % t intervals; faint dots are single seeds."
 REFUSED = " A cell in which a seed diverged has no mean."
 
 
 @kind("loss_against_flops")
-def loss_against_flops(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """Loss against training FLOPs, log-log, one line an arm, one point a size."""
+def loss_against_flops(
+    frames: Frames,
+    *,
+    metric: str | None = None,
+    axis: str | None = None,
+    arms: list[str] | None = None,
+    claim: str | None = None,
+) -> Drawing:
+    """Loss against training FLOPs, log-log, one line an arm, one point a size.
+
+    ``metric``: default the workload's main one; ``claim``: whose sentence stands below, default the judged ratios
+    of compute.
+    """
     drawing = metric_against_metric(
-        frames, {"x": "flops", "y": "test_loss", "x_scale": "log", "y_scale": "log", **options}
+        frames, x="flops", y=frames.metric(metric), x_scale="log", y_scale="log", axis=axis, arms=arms
     )
-    wanted = options.get("claim")
-    said = [words.sentence(c) for c in frames.claims if (c.get("id") == wanted if wanted else _is_ratio(c))]
-    return Drawing(drawing.sheet, drawing.data, drawing.alt, " ".join([*said, drawing.caption]))
+    said = [frames.claim(claim)] if claim else [c for c in frames.claims if _is_ratio(c)]
+    caption = " ".join([*(words.sentence(c) for c in said), drawing.caption])
+    return Drawing(drawing.sheet, drawing.data, drawing.alt, caption)
 
 
 def _is_ratio(claim: Mapping[str, Any]) -> bool:
-    return bool(claim.get("verdict")) and estimator_name(claim) == "compute_ratio"
+    return bool(claim.get("verdict")) and estimator_of(claim)["name"] == "compute_ratio"
 
 
 @kind("metric_against_metric")
-def metric_against_metric(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """One metric against another, one line an arm, one point a cell of the axis.
-
-    Options: ``x``, ``y`` (columns), ``x_scale``, ``y_scale`` (log or linear), ``axis``, ``arms``, ``caption``.
-    """
-    if "x" not in options or "y" not in options:
-        raise MissingDataError("metric_against_metric needs the options x and y")
-    x, y = str(options["x"]), str(options["y"])
-    axis = axis_of(frames, options)
-    trials = with_role(frames.trials, str(options.get("role", "evaluation")))
-    need(trials, [x, y, axis], "evaluation trials")
-    arms = arms_of(frames, trials, options)
+def metric_against_metric(
+    frames: Frames,
+    *,
+    x: str,
+    y: str,
+    x_scale: Scale = "linear",
+    y_scale: Scale = "linear",
+    axis: str | None = None,
+    arms: list[str] | None = None,
+    role: str = "evaluation",
+    caption: str | None = None,
+) -> Drawing:
+    """One metric against another, one line an arm, one point a cell of the axis."""
+    axis = frames.axis(axis)
+    trials = frames.ended(role)
+    need(trials, [x, y, axis], f"{role} trials")
+    arms = frames.arms(trials, arms)
     trials = at_best_lr(trials[trials["arm"].isin(arms) & trials[axis].notna()], ["arm", axis], y)
     means = cell_means(trials, ["arm", axis], y)
     data = means.merge(trials.groupby(["arm", axis], observed=True)[x].mean().reset_index(), on=["arm", axis])
     data = data.rename(columns={"mean": y})
+    label = frames.labels.label
     if not data[y].notna().any():
-        raise MissingDataError(f"no cell with {labels.label(y)} in all its seeds")
+        raise MissingDataError(f"no cell with {label(y)} in all its seeds")
     values = ordered(trials, axis)
     sheet = Sheet(1, size=(5.4, 3.5))
     ax = sheet.axes[0]
@@ -99,21 +104,21 @@ def metric_against_metric(frames: Frames, options: Mapping[str, Any]) -> Drawing
             f"{arm}: from {_point(ends[0], y)} at {axis_text(axis, ends[0][axis])} to {_point(ends[1], y)} at "
             f"{axis_text(axis, ends[1][axis])}"
         )
-    for scale, name, column in ((options.get("x_scale"), "x", x), (options.get("y_scale"), "y", y)):
+    for scale, name, column in ((x_scale, "x", x), (y_scale, "y", y)):
         if scale == "log":
             log_axis(ax, pd.concat([data[column], trials[column]]).dropna(), name)
     _name_points(ax, data[data["arm"] == (arms[0])], x, y, axis)
-    ax.set(xlabel=labels.label(x))
-    sheet.left_text = labels.label(y)
+    ax.set(xlabel=label(x))
+    sheet.left_text = label(y)
     sheet.handles = handles
     lost = int(data["num_missing"].sum())
     return Drawing(
         sheet,
         data,
-        f"Line chart of {labels.label(y)} against {labels.label(x)} for {listed(arms)}, one point per "
+        f"Line chart of {label(y)} against {label(x)} for {listed(arms)}, one point per "
         f"{labels.name(axis)} ({listed(values)}). {'; '.join(said)}."
         + (f" {numbers.plural(lost, 'trial')} diverged." if lost else ""),
-        str(options.get("caption") or INTERVAL + (REFUSED if lost else "")),
+        caption or INTERVAL + (REFUSED if lost else ""),
     )
 
 
@@ -132,17 +137,24 @@ def _name_points(ax: Any, line: pd.DataFrame, x: str, y: str, axis: str) -> None
 
 
 @kind("metric_against_axis")
-def metric_against_axis(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """A metric against an axis of the suite, one line an arm.
-
-    Options: ``metric`` (default test_loss), ``axis``, ``arms``, ``y_scale``, ``caption``.
-    """
-    metric = str(options.get("metric", "test_loss"))
-    axis = axis_of(frames, options)
-    trials = with_role(frames.trials, str(options.get("role", "evaluation")))
-    need(trials, [metric, axis], "evaluation trials")
-    arms = arms_of(frames, trials, options)
+def metric_against_axis(
+    frames: Frames,
+    *,
+    metric: str | None = None,
+    axis: str | None = None,
+    arms: list[str] | None = None,
+    role: str = "evaluation",
+    y_scale: Scale = "linear",
+    caption: str | None = None,
+) -> Drawing:
+    """A metric against an axis of the suite, one line an arm; by default the workload's main metric."""
+    axis = frames.axis(axis)
+    trials = frames.ended(role)
+    metric = frames.metric(metric, trials)
+    need(trials, [metric, axis], f"{role} trials")
+    arms = frames.arms(trials, arms)
     trials = at_best_lr(trials[trials["arm"].isin(arms) & trials[axis].notna()], ["arm", axis], metric)
+    label = frames.labels.label
     values = ordered(trials, axis)
     numeric = all(numbers.is_finite(v) and v > 0 for v in values)
     place = {v: float(v) if numeric else i for i, v in enumerate(values)}
@@ -176,34 +188,40 @@ def metric_against_axis(frames: Frames, options: Mapping[str, Any]) -> Drawing:
         ax.xaxis.set_major_formatter(lambda v, _: numbers.tick(v))
     elif not numeric:
         ax.set_xticks(list(place.values()), [str(v) for v in values])
-    if options.get("y_scale") == "log":
+    if y_scale == "log":
         log_axis(ax, data[metric].dropna(), "y")
     ax.set(xlabel=labels.name(axis))
-    sheet.left_text = labels.label(metric)
+    sheet.left_text = label(metric)
     sheet.handles = handles
     lost = int(data["num_missing"].sum())
     return Drawing(
         sheet,
         data,
-        f"Line chart of {labels.label(metric)} against {labels.name(axis)}. {'; '.join(said)}.",
-        str(options.get("caption") or INTERVAL + (REFUSED if lost else "")),
+        f"Line chart of {label(metric)} against {labels.name(axis)}. {'; '.join(said)}.",
+        caption or INTERVAL + (REFUSED if lost else ""),
     )
 
 
 @kind("metric_by_arm")
-def metric_by_arm(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """A metric for every arm, one row an arm, one panel a value of the axis where there is one.
-
-    Options: ``metric`` (default test_loss), ``axis``, ``arms``, ``caption``.
-    """
-    metric = str(options.get("metric", "test_loss"))
-    trials = with_role(frames.trials, str(options.get("role", "evaluation")))
-    need(trials, [metric], "evaluation trials")
-    arms = arms_of(frames, trials, options)
+def metric_by_arm(
+    frames: Frames,
+    *,
+    metric: str | None = None,
+    axis: str | None = None,
+    arms: list[str] | None = None,
+    role: str = "evaluation",
+    caption: str | None = None,
+) -> Drawing:
+    """A metric for every arm, one row an arm, one panel a value of the axis where there is one."""
+    trials = frames.ended(role)
+    metric = frames.metric(metric, trials)
+    need(trials, [metric], f"{role} trials")
+    arms = frames.arms(trials, arms)
     try:
-        axis: str | None = axis_of(frames, options)
+        axis = frames.axis(axis)
     except MissingDataError:
         axis = None
+    label = frames.labels.label
     trials = trials[trials["arm"].isin(arms)]
     cell = ["arm", axis] if axis else ["arm"]
     trials = at_best_lr(trials, cell, metric)
@@ -248,61 +266,13 @@ def metric_by_arm(frames: Frames, options: Mapping[str, Any]) -> Drawing:
                 )
         ax.set_yticks(range(len(arms)), arms)
         ax.set_ylim(len(arms) - 0.5, -0.5)
-        ax.set_xlabel(labels.label(metric))
+        ax.set_xlabel(label(metric))
         ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
         if axis:
             ax.set_title(axis_text(axis, value))
     return Drawing(
         sheet,
         data,
-        f"Dot chart of {labels.label(metric)} by arm. {'; '.join(said)}.",
-        str(options.get("caption") or INTERVAL),
-    )
-
-
-@kind("step_time")
-def step_time(frames: Frames, options: Mapping[str, Any]) -> Drawing:
-    """Time per step from exclusive, interleaved timing trials, one line an arm."""
-    trials = with_role(frames.trials, "timing").copy()
-    if "seconds_per_step" not in trials:
-        need(trials, ["seconds_training", "steps"], "timing trials")
-        trials["seconds_per_step"] = trials["seconds_training"] / trials["steps"]
-    trials["ms_per_step"] = 1e3 * trials["seconds_per_step"]
-    axis = axis_of(frames, options)
-    need(trials, ["ms_per_step", axis], "timing trials")
-    values = ordered(trials, axis)
-    arms = arms_of(frames, trials, options)
-    by = trials.groupby(["arm", axis], sort=False, observed=True)["ms_per_step"]
-    data = by.agg(median="median", least="min", most="max", n="count").reset_index()
-    sheet = Sheet(1, size=(5.0, 3.2))
-    ax = sheet.axes[0]
-    handles, said = [], []
-    for i, arm in enumerate(arms):
-        colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
-        line = data[data["arm"] == arm].set_index(axis).reindex(values).dropna()
-        # Side by side, so that arms of equal speed do not cover each other.
-        spots = np.array([values.index(v) for v in line.index]) + 0.08 * (i - (len(arms) - 1) / 2)
-        ax.errorbar(
-            spots,
-            line["median"],
-            yerr=[line["median"] - line["least"], line["most"] - line["median"]],
-            color=colour,
-            marker=marker,
-            capsize=2.5,
-            elinewidth=1.1,
-        )
-        handles.append(Line2D([], [], color=colour, marker=marker, label=arm))
-        said.append(
-            f"{arm}: {listed(f'{numbers.plain(v)} ms at {axis_text(axis, s)}' for s, v in line['median'].items())}"
-        )
-    ax.set_xticks(range(len(values)), [numbers.plain(v) if numbers.is_finite(v) else str(v) for v in values])
-    ax.set(xlabel=labels.name(axis))
-    sheet.left_text = "time per step (ms)"
-    log_axis(ax, data[["least", "most"]].to_numpy().ravel(), "y")
-    sheet.handles = handles
-    return Drawing(
-        sheet,
-        data,
-        f"Line chart of time per step. {'; '.join(said)}.",
-        "Medians of exclusive, interleaved timing trials; bars from the fastest to the slowest.",
+        f"Dot chart of {label(metric)} by arm. {'; '.join(said)}.",
+        caption or INTERVAL,
     )

@@ -1,0 +1,47 @@
+"""From rows to what the report is given: what a claim rests on, in words that are true of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from harness.records.store import Row
+from harness.report import gather
+from harness.report.labels import Labels
+from harness.trial import Trial
+from harness.workload import Metric, workload_module
+
+MODEL = {
+    "model": {"width": 16, "depth": 1}, "training": {"steps": 2}, "optimizer": {"name": "adamw", "lr": 0.01}
+}  # fmt: skip
+
+
+def row(config: dict[str, Any]) -> Row:
+    planned: Any = SimpleNamespace(trial=Trial(workload="language_model", seed=0, config={**MODEL, **config}))
+    return Row(planned, None)
+
+
+def test_a_corpus_is_named_as_its_workload_reads_it() -> None:
+    assert gather.corpus_of([row({})]) == "python sources"
+    assert gather.corpus_of([row({}), row({"data": {"path": "texts/my_book.txt"}})]) == (
+        "python sources and my book.txt"
+    )
+
+
+def test_a_config_of_other_code_names_no_corpus() -> None:
+    assert gather.corpus_of([row({"model": {"gone": 1}})]) == ""
+
+
+def test_the_scale_of_a_claim_is_that_of_its_own_trials() -> None:
+    trials = pd.DataFrame({"identity": ["a", "b", "c"], "parameters": [1e4, 2e4, 9e6]})
+    labels = Labels(metrics={"parameters": Metric(label="parameters")})
+    said = gather._models({"identities": ["a", "b"]}, trials, labels, "python sources")
+    assert said == "10k to 20k parameters, python sources"
+    assert gather._models({"identities": []}, trials, labels, "python sources") == ""
+    assert gather._models({"identities": ["a"]}, trials, Labels(), "") == ""
+
+
+def test_workloads_are_asked_for_their_metrics_without_torch() -> None:
+    assert workload_module("language_model").METRICS["test_loss"].cap == "trivial_loss"

@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError
 from harness.execution.jobs import Folders, Job
+from harness.files import write_atomically
 from harness.plugins import Plugin, write_copy
 from harness.records.record import FINISHED, Record
-from harness.records.store import Store, write_atomically
+from harness.records.store import Store
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan

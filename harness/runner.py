@@ -19,8 +19,10 @@ from harness.fingerprint import trial_plugins
 from harness.planning.plan import Plan, estimate_seconds, make_plan
 from harness.planning.states import Item
 from harness.planning.suite import Suite
-from harness.records.record import FINISHED, Record
-from harness.records.store import Row, Shelf, Store
+from harness.records.accepted import accepted
+from harness.records.plans import write_plan
+from harness.records.record import FINISHED, Record, RecordSet, Row
+from harness.records.store import Store
 
 
 @dataclass
@@ -60,11 +62,11 @@ def label_of(item: Item) -> str:
 
 
 def plan_all(
-    suites: Sequence[Suite], shelf: Shelf, store: Store, only: Mapping[str, set[str]] | None = None
+    suites: Sequence[Suite], records: RecordSet, store: Store, only: Mapping[str, set[str]] | None = None
 ) -> list[Plan]:
     """Plans of several suites; each trial's probes are the union of what the suites want."""
-    accepted = store.accepted()
-    plans = [make_plan(s, shelf, store.data, accepted, only) for s in suites]
+    log = accepted(store)
+    plans = [make_plan(s, records, store.data, log, only) for s in suites]
     if len(suites) == 1:
         return plans
     wanted: dict[str, dict[str, Any]] = {}
@@ -72,7 +74,7 @@ def plan_all(
         for item in plan.items:
             if item.planned.probes:
                 wanted.setdefault(item.planned.trial.identity, {}).update(item.planned.probes)
-    return [make_plan(s, shelf, store.data, accepted, only, wanted) for s in suites]
+    return [make_plan(s, records, store.data, log, only, wanted) for s in suites]
 
 
 def run(
@@ -94,12 +96,12 @@ def run(
     began = time.monotonic()
     watcher = watcher or Watcher()
     store.prepare()
-    shelf = store.load()
-    summary = Summary(notes=list(shelf.notes))
+    records = store.load()
+    summary = Summary(notes=list(records.notes))
     attempted: set[str] = set()
     number = 0
     while True:
-        plans = plan_all(suites, shelf, store, only)
+        plans = plan_all(suites, records, store, only)
         todo: dict[str, Item] = {}
         sharers: dict[str, dict[str, Item]] = {}
         for plan in plans:
@@ -113,7 +115,7 @@ def run(
         number += 1
         items = list(todo.values())
         attempted |= set(todo)
-        estimates = estimate_seconds(items, shelf)
+        estimates = estimate_seconds(items, records)
         watcher.round(number, items, sum(p.more for p in plans), sum(estimates))
         folders = folders_of(store)
         batch = [
@@ -131,10 +133,14 @@ def run(
         try:
             for job, record in executor.run(batch, folders, on_event):
                 item = by_identity[job.trial.identity]
-                store.write(record, folders.staging(job))
+                written = store.write(record, folders.staging(job))
                 if record.status in FINISHED:
                     shutil.rmtree(store.work / record.identity, ignore_errors=True)
-                shelf.add(record)
+                if written.record is not None:
+                    records.add(written.record)
+                else:
+                    records.discard(record)
+                summary.notes += [f"{label_of(item)}: {note}" for note in (written.note, *record.notes) if note]
                 summary.ran += 1
                 watcher.stored(label_of(item), record)
                 if record.status not in FINISHED:
@@ -146,9 +152,9 @@ def run(
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
             summary.interrupted = True
             break
-    summary.plans = plan_all(suites, shelf, store)
+    summary.plans = plan_all(suites, records, store)
     for plan in summary.plans:
-        store.write_plan(plan.suite.name, plan.suite.profile, plan.as_dict())
+        write_plan(store, plan.suite.name, plan.suite.profile, plan.as_dict())
     summary.seconds = time.monotonic() - began
     return summary
 

@@ -87,10 +87,14 @@ class Outcome:
     metrics: dict[str, float | None] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     probes: dict[str, Table] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    """What there is a row each of, e.g. an image, a block of a document."""
     seconds: dict[str, float] = field(default_factory=dict)
     diverged_step: int | None = None
     reason: str = ""
     resumed: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What happened on the way and changed no number."""
 
 
 @cache

@@ -88,33 +88,33 @@ def test_lines_of_several_writers_do_not_mix(tmp_path):
 # --- locks -------------------------------------------------------------------------------------------------
 
 
-def _hold(path, shared, who, ready, seconds):
+def _hold(path, shared, who, ready):
     with files.lock(path, shared=shared, who=who):
         ready.set()
-        seconds.wait(60)
+        time.sleep(60)
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Starts a process that holds the lock until it is told to end, or killed."""
+    """Starts a process that holds the lock until it is killed."""
     started = []
 
     def start(shared, who=""):
-        ready, end = FORK.Event(), FORK.Event()
-        process = FORK.Process(target=_hold, args=(tmp_path / "lock", shared, who, ready, end))
+        ready = FORK.Event()
+        process = FORK.Process(target=_hold, args=(tmp_path / "lock", shared, who, ready))
         process.start()
         assert ready.wait(30)
-        started.append((process, end))
-        return process, end
+        started.append(process)
+        return process
 
     yield start
-    for process, end in started:
-        end.set()
+    for process in started:
+        process.kill()
         process.join()
 
 
 def test_shared_locks_go_together_and_an_exclusive_one_names_who_holds_them(tmp_path, holder):
-    first, _ = holder(shared=True, who="harness run")
+    first = holder(shared=True, who="harness run")
     with files.lock(tmp_path / "lock", shared=True, seconds=0.0, who="harness report"):
         pass
     told = rf"harness run \(process {first.pid} since .*try again"
@@ -132,7 +132,7 @@ def test_an_exclusive_lock_keeps_shared_ones_out(tmp_path, holder):
 
 
 def test_the_lock_of_a_killed_process_is_free_and_it_is_named_no_longer(tmp_path, holder):
-    process, _ = holder(shared=True, who="harness run")
+    process = holder(shared=True, who="harness run")
     process.kill()
     process.join()
     assert files.holders(tmp_path / "lock") == []

@@ -2,7 +2,8 @@
 
 from harness import runner
 from harness.planning.suite import Suite
-from harness.records.store import Row, Store
+from harness.records.record import Row
+from harness.records.store import Store
 from tests.conftest import TOY_SUITE, run_toy
 
 

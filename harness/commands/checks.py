@@ -9,14 +9,14 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.store import Shelf
+from harness.records.record import RecordSet
 
 
 def check_suite(suite: Suite, results: Path) -> list[str]:
     """Problems in words; empty where the suite is fine."""
     problems = []
     try:
-        plan = make_plan(suite, Shelf(), None)
+        plan = make_plan(suite, RecordSet(), None)
         problems += [f"{suite.name}: {n}" for n in plan.notes if n.startswith("nothing to run")]
     except HarnessError as error:
         problems.append(str(error))
@@ -90,13 +90,15 @@ def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]
     from harness.analysis.claims import load_claims
     from harness.analysis.comparison import noise_table
     from harness.analysis.power import facts_of, planned_power
-    from harness.records.store import Store, trials_frame
+    from harness.records.frames import trials_frame
+    from harness.records.reference import read_reference, reference_path
+    from harness.records.store import Store
 
     if suite.profile == "smoke":
         return ["profile smoke gives no verdict"] if suite.claims else []
     store, noise, source = Store(results), None, "planning values"
-    if store.reference_path(suite.name, suite.profile).is_file():
-        frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
+    if reference_path(store, suite.name, suite.profile).is_file():
+        frame = trials_frame(read_reference(store, suite.name, suite.profile)[1])
         noise, source = noise_table(frame), "the committed reference's noise"
     facts = facts_of(suite)
     lines = []

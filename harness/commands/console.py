@@ -21,8 +21,10 @@ from harness.errors import HarnessError
 from harness.planning.plan import Plan, estimate_seconds
 from harness.planning.states import Item
 from harness.planning.suite import Suite, parse_only
-from harness.records.record import FINISHED, Record
-from harness.records.store import Row, Store, code_of, load_rows
+from harness.records.accepted import accept, accepted_file
+from harness.records.plans import load_rows, read_plan
+from harness.records.record import FINISHED, Record, RecordSet, Row, code_of
+from harness.records.store import Store
 
 if TYPE_CHECKING:
     from harness.execution.executors import Executor
@@ -37,13 +39,13 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _plans(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], Any]:
+def _plans(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], RecordSet]:
     store = Store(results)
-    shelf = store.load()
-    for note in shelf.notes:
+    records = store.load()
+    for note in records.notes:
         typer.secho(note, fg="yellow", err=True)
     kept = parse_only(only, suites[0]) if only else None
-    return store, runner.plan_all(suites, shelf, store, kept), shelf
+    return store, runner.plan_all(suites, records, store, kept), records
 
 
 def plan_command(
@@ -55,7 +57,7 @@ def plan_command(
     details: bool,
 ) -> None:
     """Print (or export) what a run would do."""
-    store, plans, shelf = _plans(suites, results, only)
+    store, plans, records = _plans(suites, results, only)
     if export:
         from harness import exchange
 
@@ -63,14 +65,14 @@ def plan_command(
         typer.echo(f"{export}: {count} trials; on the other machine: harness execute {export.name}")
         return
     if as_json:
-        typer.echo(json.dumps([_plan_as_json(p, shelf) for p in plans], indent=1, allow_nan=False))
+        typer.echo(json.dumps([_plan_as_json(p, records) for p in plans], indent=1, allow_nan=False))
         return
     for plan in plans:
-        _print_plan(plan, shelf, details)
+        _print_plan(plan, records, details)
 
 
-def _plan_as_json(plan: Plan, shelf: Any) -> dict[str, Any]:
-    seconds = estimate_seconds(plan.items, shelf)
+def _plan_as_json(plan: Plan, records: RecordSet) -> dict[str, Any]:
+    seconds = estimate_seconds(plan.items, records)
     return {
         "suite": plan.suite.name,
         "profile": plan.suite.profile,
@@ -103,11 +105,11 @@ def power_lines(suite: Suite) -> list[str]:
     return checks.expected_effects(suite)
 
 
-def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
+def _print_plan(plan: Plan, records: RecordSet, details: bool) -> None:
     console = Console()
     counts = plan.counts()
     pending = plan.pending
-    seconds = sum(estimate_seconds(pending, shelf))
+    seconds = sum(estimate_seconds(pending, records))
     flops = sum(i.flops for i in pending)
     console.print(
         f"[bold]{plan.suite.name}[/] profile={plan.suite.profile}: {counts['done']} done, {counts['stale']} stale, "
@@ -307,8 +309,8 @@ def accept_command(suites: Sequence[Suite], results: Path, only: str | None, rea
         stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}
         if not stale:
             break
-        count += store.accept(stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
-    typer.echo(f"accepted {count} records; logged in {store.accepted_file}" if count else "nothing is stale")
+        count += accept(store, stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
+    typer.echo(f"accepted {count} records; logged in {accepted_file(store)}" if count else "nothing is stale")
 
 
 def clean_command(suites: Sequence[Suite], results: Path, stale: bool, unused: bool, yes: bool) -> None:
@@ -346,11 +348,11 @@ def track_command(suites: Sequence[Suite], results: Path, uri: str) -> dict[str,
     from harness.records import tracking
 
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     rows: list[Row] = []
     for suite in suites:
-        if store.read_plan(suite.name, suite.profile) is not None:
-            rows += load_rows(store, suite.name, suite.profile, shelf)[1]
+        if read_plan(store, suite.name, suite.profile) is not None:
+            rows += load_rows(store, suite.name, suite.profile, records)[1]
     if not rows:
         raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.planning import suite as suites
 from harness.planning.plan import make_plan
 from harness.planning.suite import PROFILES
-from harness.records.store import Shelf
+from harness.records.record import RecordSet
 
 PROBE_FLOPS_PER_TOKEN = 6 * (12 * 64**2 * 2 + 64 * 256) + 12 * 2 * 64 * 128
 """Training FLOPs a token of the probe's model: two layers of width 64, 256 bytes, context 128."""
@@ -64,7 +64,7 @@ def _rate(measured: dict[str, Any], device: str) -> tuple[float, int] | None:
 
 def _estimate(name: str, profile: str, measured: dict[str, Any]) -> dict[str, Any]:
     suite = suites.load(name, profile)
-    plan = make_plan(suite, Shelf(), None)
+    plan = make_plan(suite, RecordSet(), None)
     device = str(suite.base.get("compute", {}).get("device", "cpu"))
     known = sum(i.flops for i in plan.items)
     # What follows tuning are trials like those already known.

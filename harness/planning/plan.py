@@ -17,8 +17,7 @@ from harness.errors import SuiteError, unknown
 from harness.planning.states import Catalogue, Item
 from harness.planning.suite import Around, Range, Suite, Sweep, Tuning, merged, nested
 from harness.planning.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
-from harness.records.record import Planned
-from harness.records.store import Shelf, code_of
+from harness.records.record import Planned, RecordSet, code_of
 from harness.trial import Trial
 
 TIMING_SEEDS = 2000
@@ -73,7 +72,7 @@ class Plan:
 
 def make_plan(
     suite: Suite,
-    shelf: Shelf,
+    records: RecordSet,
     data_folder: Path | None,
     accepted: Mapping[tuple[str, str, str], str] | None = None,
     only: Mapping[str, set[str]] | None = None,
@@ -84,7 +83,8 @@ def make_plan(
     ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
     """
-    return _Expansion(suite, Catalogue(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
+    catalogue = Catalogue(suite, records, data_folder, accepted or {})
+    return _Expansion(suite, catalogue, only or {}, probes or {}).plan()
 
 
 @dataclass(frozen=True)
@@ -356,14 +356,14 @@ UNKNOWN_RATE = {"cpu": 4e9, "cuda": 5e13}
 """FLOP/s assumed of a device kind until there are records of it: one CPU thread, one GPU, on small models."""
 
 
-def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
+def estimate_seconds(items: list[Item], records: RecordSet) -> list[float]:
     """Seconds each trial will take: interpolated over FLOPs (log-log) from this store's records of its device kind.
 
     Beyond the largest known trial time grows as among the known ones, at most in proportion.
     """
     known: dict[str, list[tuple[float, float]]] = {}
-    for records in shelf.by_identity.values():
-        for r in records:
+    for of_trial in records.by_identity.values():
+        for r in of_trial:
             flops, seconds = r.metrics.get("flops"), r.seconds.get("total")
             if r.status == "completed" and flops and seconds:
                 known.setdefault(device_of(r.trial), []).append((flops, seconds))

@@ -15,8 +15,7 @@ from harness.errors import SuiteError, unknown
 from harness.fingerprint import changed_modules, trial_fingerprint
 from harness.methods import construct
 from harness.planning.suite import Suite
-from harness.records.record import FINISHED, Planned, Record
-from harness.records.store import Shelf, code_of
+from harness.records.record import FINISHED, Planned, Record, RecordSet, code_of
 from harness.trial import Trial, digest
 from harness.workload import method_sections, workload_module
 
@@ -38,10 +37,11 @@ class Catalogue:
     """Builds trials from configs and judges records, remembering what it has worked out."""
 
     def __init__(
-        self, suite: Suite, shelf: Shelf, data_folder: Path | None, accepted: Mapping[tuple[str, str, str], str]
+        self, suite: Suite, records: RecordSet, data_folder: Path | None,
+        accepted: Mapping[tuple[str, str, str], str],
     ):
         self.suite = suite
-        self.shelf = shelf
+        self.records = records
         self.data_folder = data_folder
         self.accepted = accepted
         self.module = workload_module(suite.workload, suite.file)
@@ -107,7 +107,7 @@ class Catalogue:
 
     def item(self, planned: Planned, flops: float, code: str) -> Item:
         """The trial's state: its newest record of the current code decides, an accepted one counts as such."""
-        records = self.shelf.by_identity.get(planned.trial.identity, [])
+        records = self.records.by_identity.get(planned.trial.identity, [])
         if not records:
             return Item(planned, "missing", flops=flops)
         now = self.fingerprint(planned.trial, code)

@@ -1,16 +1,18 @@
-"""A record: what a trial left. Plain data; JSON without NaN; readable without torch."""
+"""A record: what a trial left, and its place in a suite. Plain data; JSON without NaN; readable without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.outcome import Curve, Table, finite
-from harness.trial import Trial
+from harness.trial import Trial, digest
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: a checksum, tables, notes. See harness.records.encoding for what is read of older ones."""
 
 Status = Literal["completed", "diverged", "out_of_memory", "timed_out", "crashed", "skipped"]
 FINISHED: frozenset[str] = frozenset({"completed", "diverged", "skipped"})
@@ -42,6 +44,8 @@ class Record(BaseModel):
     """Name -> value; None where it was not finite."""
     curves: dict[str, Curve] = {}
     probes: dict[str, Table] = {}
+    tables: dict[str, Table] = {}
+    """What the workload left a row each of, e.g. an image, a block of a document."""
     artifacts: dict[str, Artifact] = {}
     seconds: dict[str, float] = {}
     """Clocks: setup, training, evaluation, probes, total."""
@@ -55,6 +59,8 @@ class Record(BaseModel):
     """UTC, ISO 8601."""
     resumed: int = 0
     """How often it went on from a checkpoint."""
+    notes: list[str] = []
+    """What happened on the way and changed no number, e.g. a damaged checkpoint that was put aside."""
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -71,6 +77,11 @@ class Record(BaseModel):
             if name not in self.probes or self.probes[name].about.get("asked") != dict(settings):
                 return name
         return None
+
+
+def code_of(record: Record) -> str:
+    """Short digest of what produced a record: fingerprint and numerics class."""
+    return digest([record.fingerprint, record.numerics_class])[:10]
 
 
 class Planned(BaseModel):
@@ -93,3 +104,34 @@ class Planned(BaseModel):
     """Tuning trials: whether this point was chosen."""
     at_edge: bool = False
     """Evaluation trials: whether the chosen hyperparameters lie on an edge that closure could not leave."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A planned trial and its record, if it has one that counts."""
+
+    planned: Planned
+    record: Record | None
+
+
+@dataclass
+class RecordSet:
+    """All records of a store in memory."""
+
+    by_identity: dict[str, list[Record]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """Quarantined files and the like: to be shown to the user."""
+
+    def add(self, record: Record) -> None:
+        """Later records of the same code replace earlier ones."""
+        self.discard(record)
+        self.by_identity.setdefault(record.identity, []).append(record)
+
+    def discard(self, record: Record) -> None:
+        """Forget the record of this identity and code."""
+        others = [r for r in self.by_identity.pop(record.identity, []) if code_of(r) != code_of(record)]
+        if others:
+            self.by_identity[record.identity] = others
+
+    def __len__(self) -> int:
+        return sum(len(v) for v in self.by_identity.values())

@@ -18,8 +18,9 @@ from rich.table import Table
 from harness import runner
 from harness.commands.exit_codes import INTERRUPTED, OK, TRIAL_FAILED
 from harness.errors import HarnessError
-from harness.planning.plan import Plan, estimate_seconds
-from harness.planning.states import Item
+from harness.planning.durations import estimate_seconds
+from harness.planning.plan import Plan
+from harness.planning.states import STATES, Item
 from harness.planning.suite import Suite, parse_only
 from harness.records.accepted import accept, accepted_file
 from harness.records.plans import load_rows, read_plan
@@ -108,12 +109,13 @@ def power_lines(suite: Suite) -> list[str]:
 def _print_plan(plan: Plan, records: RecordSet, details: bool) -> None:
     console = Console()
     counts = plan.counts()
+    waiting = f", of them {n} waiting for trials that they need" if (n := counts["waiting"]) else ""
     pending = plan.pending
     seconds = sum(estimate_seconds(pending, records))
     flops = sum(i.flops for i in pending)
     console.print(
         f"[bold]{plan.suite.name}[/] profile={plan.suite.profile}: {counts['done']} done, {counts['stale']} stale, "
-        f"{counts['missing']} missing, {counts['failed']} failed, up to {plan.more} more; "
+        f"{counts['missing']} missing, {counts['failed']} failed, up to {plan.more} more{waiting}; "
         f"pending {flops:.2g} FLOPs, about {human_seconds(seconds)} of one worker",
         highlight=False,
     )
@@ -126,7 +128,7 @@ def _print_plan(plan: Plan, records: RecordSet, details: bool) -> None:
     for note in [*plan.notes, *power_lines(plan.suite)]:
         console.print(f"  note: {note}", highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("arm", "cell", "role", "done", "stale", "missing", "failed"):
+    for column in ("arm", "cell", "role", *STATES):
         table.add_column(column)
     groups: dict[tuple[str, str, str], dict[str, int]] = {}
     for i in plan.items:
@@ -135,7 +137,7 @@ def _print_plan(plan: Plan, records: RecordSet, details: bool) -> None:
             " ".join(f"{k}={v}" for k, v in i.planned.cell.items()),
             i.planned.role,
         )
-        states = groups.setdefault(key, {"done": 0, "stale": 0, "missing": 0, "failed": 0})
+        states = groups.setdefault(key, dict.fromkeys(STATES, 0))
         states[i.state] += 1
     if not details:
         for group, states in groups.items():

@@ -19,6 +19,11 @@ FINISHED: frozenset[str] = frozenset({"completed", "diverged", "skipped"})
 """Outcomes that repeating would repeat; the others are run again on the next call."""
 
 
+def rests_on(fingerprint: dict[str, str], needs: Mapping[str, str]) -> dict[str, str]:
+    """A fingerprint with the artifacts of needed trials as further entries; without any, the very same one."""
+    return {**fingerprint, **{f"artifacts of {name}": d for name, d in needs.items()}} if needs else fingerprint
+
+
 class Artifact(BaseModel):
     """A file that a trial left."""
 
@@ -27,6 +32,11 @@ class Artifact(BaseModel):
     """Path below the trial's artifact folder."""
     sha256: str
     bytes: int
+
+
+def artifacts_digest(artifacts: Mapping[str, Artifact]) -> str:
+    """One digest of files and their places; empty where there are none."""
+    return digest({a.file: a.sha256 for a in artifacts.values()}) if artifacts else ""
 
 
 class Record(BaseModel):
@@ -51,6 +61,8 @@ class Record(BaseModel):
     """Clocks: setup, training, evaluation, probes, total."""
     fingerprint: dict[str, str] = {}
     """First-party module -> digest of its syntax tree."""
+    needs: dict[str, str] = {}
+    """Name of a needed trial -> digest of its artifacts as read here (its identity is in the trial)."""
     numerics_class: str = ""
     """Torch version, CPU capability or GPU model, deterministic flags: what bit-identity holds within."""
     environment: dict[str, Any] = {}
@@ -71,6 +83,16 @@ class Record(BaseModel):
     def identity(self) -> str:
         return self.trial.identity
 
+    @property
+    def artifacts_digest(self) -> str:
+        """One digest of all its files; empty where it left none."""
+        return artifacts_digest(self.artifacts)
+
+    @property
+    def rests_on(self) -> dict[str, str]:
+        """What its numbers rest on beside its identity: code, and the artifacts that it read."""
+        return rests_on(self.fingerprint, self.needs)
+
     def lacks_probe(self, wanted: Mapping[str, Mapping[str, Any]]) -> str | None:
         """The first of these probes that was not measured with these settings, or None."""
         for name, settings in wanted.items():
@@ -80,8 +102,8 @@ class Record(BaseModel):
 
 
 def code_of(record: Record) -> str:
-    """Short digest of what produced a record: fingerprint and numerics class."""
-    return digest([record.fingerprint, record.numerics_class])[:10]
+    """Short digest of what produced a record: fingerprint, artifacts that it read, and numerics class."""
+    return digest([record.rests_on, record.numerics_class])[:10]
 
 
 class Planned(BaseModel):
@@ -95,7 +117,8 @@ class Planned(BaseModel):
     arm: str
     cell: dict[str, Any] = {}
     """Axis name -> value, tuned hyperparameters apart, e.g. ``{"size": "d24"}``."""
-    role: Literal["tuning", "evaluation", "timing"] = "evaluation"
+    role: Literal["tuning", "evaluation", "timing", "needed"] = "evaluation"
+    """``needed``: only its artifacts are read, by other trials; its arm is the need's name."""
     hyperparameters: dict[str, Any] = {}
     """Config path -> value chosen by tuning or by the LR grid, e.g. ``{"optimizer.lr": 0.0078125}``."""
     probes: dict[str, dict[str, Any]] = Field(default_factory=dict)

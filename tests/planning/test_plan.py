@@ -4,9 +4,10 @@ import time
 import pytest
 
 from harness.errors import HarnessError
-from harness.planning.plan import estimate_seconds, make_plan
+from harness.planning.durations import estimate_seconds
+from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.record import Record, RecordSet, code_of
+from harness.records.record import RecordSet, code_of
 from harness.trial import digest
 from tests.conftest import TOY_SUITE, finish, run_toy
 
@@ -21,7 +22,7 @@ def evaluation(plan, arm, size="small"):
 
 def test_rounds_lead_from_tuning_over_closure_to_fresh_seeds(toy_suite, tmp_path):
     first = make_plan(toy_suite, RecordSet(), tmp_path)
-    assert first.counts() == {"done": 0, "stale": 0, "missing": 14, "failed": 0}
+    assert first.counts() == {"done": 0, "stale": 0, "missing": 14, "failed": 0, "waiting": 0}
     assert first.more > 0
     plan, _, rounds = finish(toy_suite)
     assert len(rounds) > 2
@@ -221,13 +222,99 @@ def test_ten_thousand_trials_plan(toy_workload, tmp_path):
     print(f"{time.monotonic() - began:.2f} s")
 
 
-def test_record_of_another_numerics_class_counts_but_the_own_class_wins(toy_suite, tmp_path):
+# --- several records of one trial ----------------------------------------------------------------------------
+
+
+def in_class(record, name, shift=0.0):
+    """The record as a machine of another numerics class would have left it."""
+    metrics = {k: v + shift for k, v in record.metrics.items()}
+    return record.model_copy(update={"numerics_class": name, "metrics": metrics})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_numerics_class_that_covers_most_of_the_plan_counts_whatever_came_last(toy_suite, tmp_path, order):
+    plan, _, _ = finish(toy_suite)
+    everything = [i.record for i in plan.items]
+    few = [in_class(r, "a newer machine", 0.5) for r in everything[:3]]
+    both = RecordSet()
+    for record in [*everything, *few][::order]:
+        both.add(record)
+    again = make_plan(toy_suite, both, tmp_path)
+    assert not again.pending
+    assert {i.record.numerics_class for i in again.items} == {"toy"}
+
+
+def test_coverage_is_of_this_plan_not_of_the_store(toy_workload, tmp_path):
+    small = Suite.model_validate({**TOY_SUITE, "axes": {}})
+    wide = Suite.model_validate({**TOY_SUITE, "axes": {}, "base": {"model": {"width": 32}}})
+    plan, records, _ = finish(small)
+    here = [i.record for i in plan.items]
+    for record in here[:5]:
+        records.discard(record)
+    for record in here:
+        records.add(in_class(record, "elsewhere"))
+    other, _, _ = finish(wide, records)
+    assert {i.record.numerics_class for i in other.items} == {"toy"}
+    again = make_plan(small, records, tmp_path)
+    assert not again.pending
+    assert {i.record.numerics_class for i in again.items} == {"elsewhere"}
+
+
+def test_a_failed_record_never_stands_before_a_finished_one(toy_suite, tmp_path):
     plan, records, _ = finish(toy_suite)
     t = evaluation(plan, "muon")[0].planned.trial
-    other: Record = run_toy(t, numerics_class="elsewhere")
-    records.add(other)
-    again = make_plan(toy_suite, records, tmp_path)
+    for name in ("before", "zuletzt"):
+        records.add(run_toy(t, numerics_class=name, status="crashed", reason="signal 9"))
+    assert not make_plan(toy_suite, records, tmp_path).pending
+
+
+def test_a_record_with_the_wanted_probe_stands_before_one_of_the_covering_class(toy_suite, tmp_path):
+    _, records, _ = finish(toy_suite)
+    wanting = toy_suite.model_copy(update={"probes": {"spectra": {"steps": 4}}})
+    table = {"columns": [], "rows": [], "about": {"asked": {"steps": 4}}}
+    for item in make_plan(wanting, records, tmp_path).pending:
+        records.add(run_toy(item.planned.trial, numerics_class="elsewhere", probes={"spectra": table}))
+    again = make_plan(wanting, records, tmp_path)
     assert not again.pending
+    assert {i.record.numerics_class for i in again.items if i.planned.role == "evaluation"} == {"elsewhere"}
+
+
+def test_what_the_present_code_made_stands_before_an_accepted_record_and_refutes_it(toy_suite, tmp_path):
+    plan, records, _ = finish(toy_suite)
+    now = evaluation(plan, "adamw")[0].record
+    old = now.model_copy(update={"fingerprint": {"baselines.optimizers.adamw": "old"}})
+    accepted = {(now.identity, code_of(old), digest(now.fingerprint)[:16]): "comments only"}
+    records.add(old)
+    agreeing = make_plan(toy_suite, records, tmp_path, accepted)
+    assert not agreeing.notes
+    records.add(old.model_copy(update={"metrics": {**old.metrics, "test_loss": 1.0}}))
+    again = make_plan(toy_suite, records, tmp_path, accepted)
+    assert next(i for i in again.items if i.planned.trial.identity == now.identity).record == now
+    assert [n for n in again.notes if "disagrees with one that this code made (test_loss 1.0 before" in n]
+
+
+# --- searches that find nothing ------------------------------------------------------------------------------
+
+
+def test_a_search_in_which_all_diverged_is_told_and_promises_no_more(toy_workload):
+    raw = {**TOY_SUITE, "base": {"diverges_above": 0.0}}
+    plan, _, _ = finish(Suite.model_validate(raw))
+    assert plan.more == 0
+    assert "arm 'adamw', size small: no hyperparameters chosen: every point diverged" in plan.notes
+    assert "arm 'moved', size small: left out: arm 'adamw' has no hyperparameters to take" in plan.notes
+
+
+def test_a_sweep_in_which_all_diverged_leaves_out_the_cells_round_it(toy_workload):
+    raw = {k: v for k, v in TOY_SUITE.items() if k != "tuning"}
+    raw["arms"] = {"adamw": {"optimizer": {"name": "adamw"}}}
+    raw["base"] = {"diverges_above": 0.0}
+    raw["sweep"] = {
+        "space": {"optimizer.lr": {"log2": [-9, -8]}},
+        "around": {"axis": "size", "value": "large", "near": "small", "points": 3},
+    }
+    plan, _, _ = finish(Suite.model_validate(raw))
+    assert plan.more == 0
+    assert "arm 'adamw', size large: left out: size small has no optimum to run near" in plan.notes
 
 
 def test_time_beyond_the_known_trials_grows_as_among_them(toy_workload, tmp_path):

@@ -24,7 +24,7 @@ from harness.execution.jobs import Folders, Job
 from harness.files import digest_of_file, lock, write_atomically
 from harness.fingerprint import trial_fingerprint
 from harness.records.encoding import decode, encode
-from harness.records.record import FINISHED, Artifact, Record, Status
+from harness.records.record import FINISHED, Artifact, Record, Status, artifacts_digest, rests_on
 from harness.trial import digest
 from harness.workload import Context, Outcome, method_sections, workload_module
 
@@ -67,7 +67,8 @@ def execute(
         if found is not None:
             return found
         try:
-            fields = _run(job, folders, digest([prints, numerics]), on_progress or (lambda share: None))
+            token = digest([rests_on(prints, job.reads), numerics])
+            fields = _run(job, folders, token, on_progress or (lambda share: None))
             record = _record(job, started, began, prints, numerics, fields)
         except KeyboardInterrupt:
             raise
@@ -95,7 +96,7 @@ def failed(job: Job, status: Status, reason: str, seconds: float, started: str =
         numerics, about = "", {}
     return Record(
         trial=job.trial, status=status, reason=reason[-REASON_CHARACTERS:], seconds={"total": seconds},
-        fingerprint=prints, numerics_class=numerics, environment=about, started=started or _now(),
+        fingerprint=prints, needs=job.reads, numerics_class=numerics, environment=about, started=started or _now(),
     )
 
 
@@ -137,7 +138,7 @@ def _run(
             work_folder=scratch,
             artifact_folder=staging,
             probes=job.probes,
-            needs=folders.needed(job),
+            needs=_needed(job, folders),
             checkpoint_token=token,
             checkpoint_seconds=job.checkpoint_seconds,
             on_progress=on_progress,
@@ -161,6 +162,19 @@ def _run(
     }
 
 
+def _needed(job: Job, folders: Folders) -> dict[str, Path]:
+    """Name -> folder of what the job reads of other trials. HarnessError where it is not what they left."""
+    found = folders.needed(job)
+    for name, folder in found.items():
+        if artifacts_digest(_artifacts(folder)) != job.needs[name].digest:
+            raise HarnessError(
+                f"artifacts of {name!r}: {folder} is not what trial {job.needs[name].identity[:12]} left, "
+                f"{'a file was altered, added or removed' if folder.is_dir() else 'the folder is missing'}; "
+                "the next `harness run` makes them again"
+            )
+    return found
+
+
 def _load_plugins(job: Job, folders: Folders) -> None:
     for plugin in job.plugins:
         if (plugin.name, plugin.digest) not in {(p.name, p.digest) for p in registry.loaded_plugins()}:
@@ -173,8 +187,8 @@ def _record(
 ) -> Record:
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
-        trial=job.trial, started=started, seconds=seconds, fingerprint=prints, numerics_class=numerics,
-        environment=_environment(job), **fields,
+        trial=job.trial, started=started, seconds=seconds, fingerprint=prints, needs=job.reads,
+        numerics_class=numerics, environment=_environment(job), **fields,
     )
 
 
@@ -212,7 +226,7 @@ def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) 
             continue
         good = (
             record.trial.identity == job.trial.identity
-            and record.fingerprint == prints
+            and record.rests_on == rests_on(prints, job.reads)
             and record.numerics_class == numerics
             and record.status in FINISHED
             and (record.status != "completed" or not record.lacks_probe(job.probes))

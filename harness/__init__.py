@@ -1,6 +1,6 @@
 """method-harness: claims about training methods, and the verdict that the evidence allows.
 
-``harness.load_trials(suite, profile)`` reads what was run as a DataFrame (see harness.records.store.load_trials).
+``harness.load_trials(suite, profile)`` reads what was run as a DataFrame (see harness.records.frames.load_trials).
 """
 
 from typing import Any
@@ -13,5 +13,5 @@ def __getattr__(name: str) -> Any:
     if name == "load_trials":
         from importlib import import_module
 
-        return import_module("harness.records.store").load_trials
+        return import_module("harness.records.frames").load_trials
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class HarnessError(Exception):
@@ -28,6 +29,19 @@ class DataError(HarnessError):
 
 class StoreError(HarnessError):
     """A results folder or record that cannot be written or read."""
+
+
+class DamagedError(HarnessError):
+    """Content that is not what was written; the message begins with 'it', whoever knows the file names it."""
+
+
+class BusyError(HarnessError):
+    """A lock that somebody else holds."""
+
+    def __init__(self, path: Path, holders: Sequence[str]) -> None:
+        self.holders = list(holders)
+        who = ", ".join(holders) or "another process"
+        super().__init__(f"{path}: in use by {who}; try again when it has ended")
 
 
 class ClaimError(HarnessError):

@@ -16,11 +16,14 @@ from harness.execution import jobs
 from harness.execution.executors import Executor
 from harness.execution.jobs import Folders, Job
 from harness.fingerprint import trial_plugins
-from harness.planning.plan import Plan, estimate_seconds, make_plan
+from harness.planning.durations import estimate_seconds
+from harness.planning.plan import Plan, make_plan
 from harness.planning.states import Item
 from harness.planning.suite import Suite
-from harness.records.record import FINISHED, Record
-from harness.records.store import Row, Shelf, Store
+from harness.records.accepted import accepted
+from harness.records.plans import write_plan
+from harness.records.record import FINISHED, Record, RecordSet, Row, code_of
+from harness.records.store import Store
 
 
 @dataclass
@@ -60,11 +63,11 @@ def label_of(item: Item) -> str:
 
 
 def plan_all(
-    suites: Sequence[Suite], shelf: Shelf, store: Store, only: Mapping[str, set[str]] | None = None
+    suites: Sequence[Suite], records: RecordSet, store: Store, only: Mapping[str, set[str]] | None = None
 ) -> list[Plan]:
     """Plans of several suites; each trial's probes are the union of what the suites want."""
-    accepted = store.accepted()
-    plans = [make_plan(s, shelf, store.data, accepted, only) for s in suites]
+    log = accepted(store)
+    plans = [make_plan(s, records, store.data, log, only) for s in suites]
     if len(suites) == 1:
         return plans
     wanted: dict[str, dict[str, Any]] = {}
@@ -72,7 +75,7 @@ def plan_all(
         for item in plan.items:
             if item.planned.probes:
                 wanted.setdefault(item.planned.trial.identity, {}).update(item.planned.probes)
-    return [make_plan(s, shelf, store.data, accepted, only, wanted) for s in suites]
+    return [make_plan(s, records, store.data, log, only, wanted) for s in suites]
 
 
 def run(
@@ -94,67 +97,87 @@ def run(
     began = time.monotonic()
     watcher = watcher or Watcher()
     store.prepare()
-    shelf = store.load()
-    summary = Summary(notes=list(shelf.notes))
+    records = store.load()
+    summary = Summary(notes=list(records.notes))
     attempted: set[str] = set()
     number = 0
     while True:
-        plans = plan_all(suites, shelf, store, only)
-        todo: dict[str, Item] = {}
-        sharers: dict[str, dict[str, Item]] = {}
-        for plan in plans:
-            for item in plan.pending:
-                identity = item.planned.trial.identity
-                if identity not in attempted:
-                    todo.setdefault(identity, item)
-                    sharers.setdefault(identity, {}).setdefault(item.planned.suite, item)
+        plans = plan_all(suites, records, store, only)
+        # Kept before the trials run: what a killed run leaves is then known to belong to a suite.
+        summary.plans = _keep(plans if only is None else plan_all(suites, records, store), store)
+        todo = _todo(plans, attempted)
         if not todo:
             break
         number += 1
-        items = list(todo.values())
+        items = [entry.item for entry in todo.values()]
         attempted |= set(todo)
-        estimates = estimate_seconds(items, shelf)
+        estimates = estimate_seconds(items, records)
         watcher.round(number, items, sum(p.more for p in plans), sum(estimates))
         folders = folders_of(store)
         batch = [
             job_of(
-                item, folders, timeout_seconds=timeout or _timeout(suites, item), expected_seconds=seconds,
+                entry.item, folders, timeout_seconds=timeout or entry.timeout_seconds, expected_seconds=seconds,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            for item, seconds in zip(items, estimates, strict=True)
+            for entry, seconds in zip(todo.values(), estimates, strict=True)
         ]
-        by_identity = {i.planned.trial.identity: i for i in items}
 
-        def on_event(job: Job, kind: str, share: float, _items: dict[str, Item] = by_identity) -> None:
-            watcher.event(kind, label_of(_items[job.trial.identity]), share)
+        def on_event(job: Job, kind: str, share: float, _round: dict[str, _Todo] = todo) -> None:
+            watcher.event(kind, label_of(_round[job.trial.identity].item), share)
 
         try:
             for job, record in executor.run(batch, folders, on_event):
-                item = by_identity[job.trial.identity]
-                store.write(record, folders.staging(job))
+                label = label_of(todo[job.trial.identity].item)
+                written = store.write(record, folders.staging(job))
                 if record.status in FINISHED:
                     shutil.rmtree(store.work / record.identity, ignore_errors=True)
-                shelf.add(record)
+                if written.record is not None:
+                    records.add(written.record)
+                else:
+                    records.discard(record)
+                summary.notes += [f"{label}: {note}" for note in (written.note, *record.notes) if note]
                 summary.ran += 1
-                watcher.stored(label_of(item), record)
+                watcher.stored(label, record)
                 if record.status not in FINISHED:
-                    summary.failed.append((label_of(item), record))
+                    summary.failed.append((label, record))
                 if after_store:
-                    for shared in sharers[job.trial.identity].values():
+                    for shared in todo[job.trial.identity].sharers.values():
                         after_store(Row(shared.planned, record))
         except (KeyboardInterrupt, SystemExit):
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
             summary.interrupted = True
+            summary.plans = _keep(plan_all(suites, records, store), store)
             break
-    summary.plans = plan_all(suites, shelf, store)
-    for plan in summary.plans:
-        store.write_plan(plan.suite.name, plan.suite.profile, plan.as_dict())
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def _timeout(suites: Sequence[Suite], item: Item) -> float:
-    return next(s.timeout_seconds for s in suites if s.name == item.planned.suite)
+def _keep(plans: list[Plan], store: Store) -> list[Plan]:
+    for plan in plans:
+        write_plan(store, plan.suite.key, plan.suite.profile, plan.as_dict())
+    return plans
+
+
+@dataclass
+class _Todo:
+    """A trial of a round, and the suites that plan it."""
+
+    item: Item
+    timeout_seconds: float
+    sharers: dict[str, Item] = field(default_factory=dict)
+    """Key of a suite -> the trial as that suite plans it."""
+
+
+def _todo(plans: Sequence[Plan], attempted: set[str]) -> dict[str, _Todo]:
+    """Identity -> trial: each once, in the order of the plans."""
+    out: dict[str, _Todo] = {}
+    for plan in plans:
+        for item in plan.pending:
+            identity = item.planned.trial.identity
+            if identity not in attempted:
+                entry = out.setdefault(identity, _Todo(item, plan.suite.timeout_seconds))
+                entry.sharers.setdefault(plan.suite.key, item)
+    return out
 
 
 def folders_of(store: Store) -> Folders:
@@ -176,6 +199,12 @@ def job_of(item: Item, folders: Folders | None, **settings: Any) -> Job:
         planned.trial,
         tuple(jobs.Plugin(name=p.name, digest=p.digest) for p in named),
         probes={k: dict(v) for k, v in planned.probes.items()},
+        needs={name: _need(need.record) for name, need in item.needs.items() if need.record},
         exclusive=planned.role == "timing",
         **settings,
     )
+
+
+def _need(record: Record) -> jobs.Need:
+    folder = f"{record.identity}.{code_of(record)}"
+    return jobs.Need(identity=record.identity, digest=record.artifacts_digest, folder=folder)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import probes
+from harness.files import move, open_sealed_file, sealed_file
 from harness.methods.modes import evaluating
 from harness.methods.optimizer import ParameterGroup
 from harness.outcome import Curve, Table, finite
@@ -30,6 +31,8 @@ FINAL_SHARE = 0.1
 CHECK_EVERY = {"cpu": 1, "cuda": 25}
 """Steps between looks at the losses: a look makes the host wait for a GPU."""
 CHECKPOINT = "checkpoint.pt"
+NOTE_CHARACTERS = 500
+"""Longest note of what was wrong with a checkpoint."""
 
 
 class Task(Protocol):
@@ -149,6 +152,7 @@ class Loop:
         self.resumed = 0
         self.tables: Mapping[str, Table] = {}
         """Of the test split, once it was read."""
+        self.notes: list[str] = []
         self.peaks = [float(group["lr"]) for group in task.optimizer.param_groups]
         self.probes = {name: probes.build(name, s) for name, s in context.probes.items()}
         last = task.steps
@@ -263,7 +267,6 @@ class Loop:
         """Write all that the rest of the run depends on; a kill leaves the former checkpoint or this one."""
         cuda = self.task.device.type == "cuda"
         state = {
-            "token": self.token,
             "step": self.step,
             "model": self.task.model.state_dict(),
             # Hyperparameters come from the config; only the state is kept.
@@ -278,20 +281,23 @@ class Loop:
             "cuda_generator": torch.cuda.get_rng_state(self.task.device) if cuda else None,
             "probes": {name: probe.state_dict() for name, probe in self.probes.items()},
         }
-        self.context.work_folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(self._file)
+        with sealed_file(self._file, self.token) as out:
+            torch.save(state, out)
 
     def resume(self) -> bool:
         """Go on from the checkpoint, if there is one of this very code and class of numerics."""
         try:
-            state = torch.load(self._file, map_location="cpu", weights_only=True)
+            with open_sealed_file(self._file) as (token, content):
+                if token != self.token:
+                    return False
+                state = torch.load(content, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return False
-        except Exception:
-            return False  # truncated or of another torch: the run starts over
-        if state["token"] != self.token or set(state["probes"]) != set(self.probes):
+        except Exception as error:  # altered, cut off, of another torch
+            move(self._file, self._file.with_suffix(".damaged"))
+            self.notes.append(f"damaged checkpoint put aside, the run started over: {error}"[:NOTE_CHARACTERS])
+            return False
+        if set(state["probes"]) != set(self.probes):
             return False
         self.step, self.checked = state["step"], state["checked"]
         self.task.model.load_state_dict(state["model"])
@@ -393,4 +399,5 @@ def train(
         diverged_step=loop.diverged_step,
         reason=loop.reason,
         resumed=loop.resumed,
+        notes=loop.notes,
     )

@@ -93,6 +93,8 @@ class Outcome:
     diverged_step: int | None = None
     reason: str = ""
     resumed: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What happened on the way and changed no number."""
 
 
 @cache

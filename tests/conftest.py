@@ -14,8 +14,7 @@ import harness.workloads
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.record import Record
-from harness.records.store import Shelf
+from harness.records.record import Record, RecordSet
 from tests.toys import toy
 
 TOY_SUITE: dict[str, Any] = {
@@ -67,17 +66,17 @@ def run_toy(trial: Any, **changes: Any) -> Record:
 
 
 def finish(
-    suite: Suite, shelf: Shelf | None = None, tmp: Path = Path("/nonexistent"), **kwargs: Any
-) -> tuple[Any, Shelf, list[int]]:
+    suite: Suite, records: RecordSet | None = None, tmp: Path = Path("/nonexistent"), **kwargs: Any
+) -> tuple[Any, RecordSet, list[int]]:
     """Plan and run round by round; (final plan, records, trials per round)."""
-    shelf = shelf or Shelf()
+    records = records or RecordSet()
     rounds = []
     for _ in range(50):
-        plan = make_plan(suite, shelf, tmp, **kwargs)
+        plan = make_plan(suite, records, tmp, **kwargs)
         todo = {i.planned.trial.identity: i.planned.trial for i in plan.pending}
         if not todo:
-            return plan, shelf, rounds
+            return plan, records, rounds
         rounds.append(len(todo))
         for t in todo.values():
-            shelf.add(run_toy(t))
+            records.add(run_toy(t))
     raise AssertionError("the plan never ends")

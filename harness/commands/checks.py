@@ -9,7 +9,7 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.store import Shelf
+from harness.records.record import RecordSet
 from harness.workload import workload_module
 
 
@@ -17,7 +17,7 @@ def check_suite(suite: Suite, results: Path) -> list[str]:
     """Problems in words; empty where the suite is fine."""
     problems = []
     try:
-        plan = make_plan(suite, Shelf(), None)
+        plan = make_plan(suite, RecordSet(), None)
         problems += [f"{suite.name}: {n}" for n in plan.notes if n.startswith("nothing to run")]
     except HarnessError as error:
         problems.append(str(error))
@@ -92,14 +92,16 @@ def expected_effects(suite: Suite, results: Path = Path("results")) -> list[str]
     """
     from harness.analysis.claims import load_claims
     from harness.analysis.power import facts_of, noise_of_claim, planned_power
-    from harness.records.store import Store, trials_frame
+    from harness.records.frames import trials_frame
+    from harness.records.reference import read_reference, reference_path
+    from harness.records.store import Store
 
     if suite.profile == "smoke":
         return ["profile smoke gives no verdict"] if suite.claims else []
     facts = facts_of(suite)
     store, frame = Store(results), None
-    if store.reference_path(suite.name, suite.profile).is_file():
-        frame = trials_frame(store.read_reference(suite.name, suite.profile)[1])
+    if reference_path(store, suite.name, suite.profile).is_file():
+        frame = trials_frame(read_reference(store, suite.name, suite.profile)[1])
     lines = []
     for claim in load_claims(suite.claims, suite.file, workload_module(suite.workload).METRICS):
         arms = [a for k in ("arm", "baseline") if (a := claim.estimator.get(k)) is not None]

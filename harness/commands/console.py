@@ -19,23 +19,26 @@ from harness import runner
 from harness.commands.exit_codes import INTERRUPTED, OK, TRIAL_FAILED
 from harness.errors import HarnessError
 from harness.numbers import duration
-from harness.planning.plan import Plan, estimate_seconds
-from harness.planning.states import Item
+from harness.planning.durations import estimate_seconds
+from harness.planning.plan import Plan
+from harness.planning.states import STATES, Item
 from harness.planning.suite import Suite, parse_only
-from harness.records.record import FINISHED, Record
-from harness.records.store import Row, Store, code_of, load_rows
+from harness.records.accepted import accept, accepted_file
+from harness.records.plans import load_rows, read_plan
+from harness.records.record import FINISHED, Record, RecordSet, Row, code_of
+from harness.records.store import Store
 
 if TYPE_CHECKING:
     from harness.execution.executors import Executor
 
 
-def _plans(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], Any]:
+def _plans(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], RecordSet]:
     store = Store(results)
-    shelf = store.load()
-    for note in shelf.notes:
+    records = store.load()
+    for note in records.notes:
         typer.secho(note, fg="yellow", err=True)
     kept = parse_only(only, suites[0]) if only else None
-    return store, runner.plan_all(suites, shelf, store, kept), shelf
+    return store, runner.plan_all(suites, records, store, kept), records
 
 
 def plan_command(
@@ -47,7 +50,7 @@ def plan_command(
     details: bool,
 ) -> None:
     """Print (or export) what a run would do."""
-    store, plans, shelf = _plans(suites, results, only)
+    store, plans, records = _plans(suites, results, only)
     if export:
         from harness import exchange
 
@@ -55,14 +58,14 @@ def plan_command(
         typer.echo(f"{export}: {count} trials; on the other machine: harness execute {export.name}")
         return
     if as_json:
-        typer.echo(json.dumps([_plan_as_json(p, shelf) for p in plans], indent=1, allow_nan=False))
+        typer.echo(json.dumps([_plan_as_json(p, records) for p in plans], indent=1, allow_nan=False))
         return
     for plan in plans:
-        _print_plan(plan, shelf, details)
+        _print_plan(plan, records, details)
 
 
-def _plan_as_json(plan: Plan, shelf: Any) -> dict[str, Any]:
-    seconds = estimate_seconds(plan.items, shelf)
+def _plan_as_json(plan: Plan, records: RecordSet) -> dict[str, Any]:
+    seconds = estimate_seconds(plan.items, records)
     return {
         "suite": plan.suite.name,
         "profile": plan.suite.profile,
@@ -95,15 +98,16 @@ def power_lines(suite: Suite) -> list[str]:
     return checks.expected_effects(suite)
 
 
-def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
+def _print_plan(plan: Plan, records: RecordSet, details: bool) -> None:
     console = Console()
     counts = plan.counts()
+    waiting = f", of them {n} waiting for trials that they need" if (n := counts["waiting"]) else ""
     pending = plan.pending
-    seconds = sum(estimate_seconds(pending, shelf))
+    seconds = sum(estimate_seconds(pending, records))
     flops = sum(i.flops for i in pending)
     console.print(
         f"[bold]{plan.suite.name}[/] profile={plan.suite.profile}: {counts['done']} done, {counts['stale']} stale, "
-        f"{counts['missing']} missing, {counts['failed']} failed, up to {plan.more} more; "
+        f"{counts['missing']} missing, {counts['failed']} failed, up to {plan.more} more{waiting}; "
         f"pending {flops:.2g} FLOPs, about {duration(seconds)} of one worker",
         highlight=False,
     )
@@ -116,7 +120,7 @@ def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
     for note in [*plan.notes, *power_lines(plan.suite)]:
         console.print(f"  note: {note}", highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("arm", "cell", "role", "done", "stale", "missing", "failed"):
+    for column in ("arm", "cell", "role", *STATES):
         table.add_column(column)
     groups: dict[tuple[str, str, str], dict[str, int]] = {}
     for i in plan.items:
@@ -125,7 +129,7 @@ def _print_plan(plan: Plan, shelf: Any, details: bool) -> None:
             " ".join(f"{k}={v}" for k, v in i.planned.cell.items()),
             i.planned.role,
         )
-        states = groups.setdefault(key, {"done": 0, "stale": 0, "missing": 0, "failed": 0})
+        states = groups.setdefault(key, dict.fromkeys(STATES, 0))
         states[i.state] += 1
     if not details:
         for group, states in groups.items():
@@ -299,8 +303,8 @@ def accept_command(suites: Sequence[Suite], results: Path, only: str | None, rea
         stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}
         if not stale:
             break
-        count += store.accept(stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
-    typer.echo(f"accepted {count} records; logged in {store.accepted_file}" if count else "nothing is stale")
+        count += accept(store, stale.values(), {k: trial_fingerprint(r.trial) for k, r in stale.items()}, reason)
+    typer.echo(f"accepted {count} records; logged in {accepted_file(store)}" if count else "nothing is stale")
 
 
 def clean_command(suites: Sequence[Suite], results: Path, stale: bool, unused: bool, yes: bool) -> None:
@@ -338,11 +342,11 @@ def track_command(suites: Sequence[Suite], results: Path, uri: str) -> dict[str,
     from harness.records import tracking
 
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     rows: list[Row] = []
     for suite in suites:
-        if store.read_plan(suite.name, suite.profile) is not None:
-            rows += load_rows(store, suite.name, suite.profile, shelf)[1]
+        if read_plan(store, suite.name, suite.profile) is not None:
+            rows += load_rows(store, suite.name, suite.profile, records)[1]
     if not rows:
         raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]

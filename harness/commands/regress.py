@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import append_line
 from harness.planning.suite import Suite
-from harness.records.record import Record
-from harness.records.store import Row, Store, load_rows
+from harness.records.plans import load_rows, planned_profiles, read_plan
+from harness.records.record import Record, Row
+from harness.records.reference import read_reference, reference_path, write_reference
+from harness.records.store import Store
 
 COMPARED = ("validation_loss", "test_loss")
 """Metrics that must be bit-identical within a numerics class."""
@@ -50,18 +53,18 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Comp
     from harness.report import gather
 
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     found = Comparison()
     compared = []
     for suite in suites:
         name = reference or suite.profile
-        if not store.reference_path(suite.name, name).is_file():
+        if not reference_path(store, suite.name, name).is_file():
             continue
-        _, old_rows = store.read_reference(suite.name, name)
+        _, old_rows = read_reference(store, suite.name, name)
         old = {r.record.identity: r.record for r in old_rows if r.record}
         counts: dict[str, Any] = {"suite": suite.name, "identical": 0, "changed": 0, "other_class": 0, "missing": 0}
         for identity, before in old.items():
-            now = shelf.by_identity.get(identity, [])
+            now = records.by_identity.get(identity, [])
             same = [r for r in now if r.numerics_class == before.numerics_class]
             if not now:
                 counts["missing"] += 1
@@ -80,7 +83,7 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Comp
             "make one: harness regress --update --reason '...'"
         )
     profile = suites[0].profile
-    here = [n for n in compared if n in store.planned_profiles(profile)]
+    here = [n for n in compared if n in planned_profiles(store, profile)]
     if here and (not reference or reference == profile):
         built = gather.Built(Path(), profile, [c for g in gather.collect(store, profile, here) for c in g.claims])
         found.regressions += gather.strict_changes(built, results)
@@ -106,12 +109,12 @@ def update(
     if not reason.strip():
         raise HarnessError("--update needs --reason: it is kept in the reference's log")
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     written = 0
     for suite in suites:
-        if store.read_plan(suite.name, suite.profile) is None:
+        if read_plan(store, suite.name, suite.profile) is None:
             continue
-        plan, rows = load_rows(store, suite.name, suite.profile, shelf)
+        plan, rows = load_rows(store, suite.name, suite.profile, records)
         missing = sum(r.record is None for r in rows)
         if missing or plan["more"]:
             raise HarnessError(
@@ -127,8 +130,7 @@ def update(
 
 
 def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: list[Row], reason: str) -> Path:
-    path = store.write_reference(suite.name, name, plan, rows)
+    path = write_reference(store, suite.name, name, plan, rows)
     entry = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    with (path.parent / "history.txt").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(entry) + "\n")
+    append_line(path.parent / "history.txt", json.dumps(entry))
     return path

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import importlib.metadata
-import json
-import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from harness.data import readers, token_files
 from harness.data.corpus import DTYPES, FORMAT, META, SPLITS, Corpus, content_digest, open_corpus
@@ -23,7 +21,8 @@ from harness.data.documents import Document, TextSource, cut_after
 from harness.data.overlap import also_in_train
 from harness.data.python_sources import PythonSources, list_digest, read_list
 from harness.data.spec import DataSpec, parse
-from harness.errors import DataError
+from harness.errors import DamagedError, DataError
+from harness.files import lock, make_folder, sealed, sync, sync_folder, unsealed, write_atomically
 from harness.trial import digest as digest_of
 
 MIN_TOKENS = 1024
@@ -53,7 +52,7 @@ def _ensure(parsed: DataSpec, folder: Path, progress: Progress | None, force: bo
     found = None if force else _lookup(folder, key, state)
     if found:
         return found
-    with writable(folder), _lock(folder, key):
+    with writable(folder), lock(folder / "locks" / key):
         found = None if force else _lookup(folder, key, state)
         if found:
             return found
@@ -111,8 +110,8 @@ def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
     except PermissionError as error:
         raise DataError(f"{error.filename}: cannot read ({error.strerror}); choose another data folder") from None
     for file in entries:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            digest = json.loads(file.read_text(encoding="utf-8"))["digest"]
+        with contextlib.suppress(OSError, DamagedError):
+            digest = index_entry(file)["digest"]
             if (folder / "corpora" / digest / META).is_file():
                 digests.add(digest)
     if len(digests) > 1:
@@ -124,16 +123,24 @@ def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
     return open_corpus(folder, digests.pop()) if digests else None
 
 
+def index_entry(file: Path) -> dict[str, Any]:
+    """What an entry of the index says: digest, spec, state. Raises DamagedError: then the spec builds again."""
+    entry = unsealed(file.read_bytes(), old=True)
+    if set(entry) != {"digest", "spec", "state"} or not re.fullmatch("[0-9a-f]{64}", str(entry["digest"])):
+        raise DamagedError("it is no entry of the index")
+    if file.name != _index_name(digest_of(entry["spec"])[:32], entry["state"]):
+        raise DamagedError("its content belongs to another spec or state")
+    return entry
+
+
+def _index_name(key: str, state: str | None) -> str:
+    return f"{key}-{state or 'unknown'}.json"
+
+
 def write_index(folder: Path, key: str, state: str | None, digest: str, spec: Mapping[str, Any]) -> None:
     """Note atomically that this spec, its source in this state, is the corpus with this digest."""
-    file = folder / "index" / f"{key}-{state or 'unknown'}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    entry = {"digest": digest, "spec": dict(spec), "state": state}
-    with temporary.open("w", encoding="utf-8") as out:
-        json.dump(entry, out, sort_keys=True)
-        sync(out)
-    temporary.replace(file)
+    file = folder / "index" / _index_name(key, state)
+    write_atomically(file, sealed({"digest": digest, "spec": dict(spec), "state": state}).encode())
 
 
 def _source(spec: DataSpec) -> TextSource:
@@ -155,13 +162,6 @@ def writable(folder: Path) -> Iterator[None]:
                         "that is writable") from None
     except OSError as error:
         raise DataError(f"{folder}: building failed: {error}") from error
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, key: str) -> Iterator[None]:
-    with (folder / "locks" / key).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 # --- writing -----------------------------------------------------------------------------------------------
@@ -234,9 +234,7 @@ class Staging:
             "harness": _version(),
         }
         meta["digest"] = content_digest(meta)
-        with (self.path / META).open("w", encoding="utf-8") as out:
-            json.dump(meta, out, indent=1, sort_keys=True, allow_nan=False)
-            sync(out)
+        write_atomically(self.path / META, sealed(meta).encode())
         return publish(self.path, self.folder, meta["digest"])
 
 
@@ -250,7 +248,7 @@ def _version() -> str:
 def publish(built: Path, folder: Path, digest: str) -> Corpus:
     """Rename a complete folder to its digest; a whole corpus that is there already stays, a damaged one goes."""
     target = folder / "corpora" / digest
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     sync_folder(built)
     try:
         present = open_corpus(folder, digest)
@@ -265,21 +263,6 @@ def publish(built: Path, folder: Path, digest: str) -> Corpus:
         return open_corpus(folder, digest)
     shutil.rmtree(built)
     return present
-
-
-def sync(file: IO[Any]) -> None:
-    """Put an open file's content on disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in this folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _too_small(spec: DataSpec, split: str, tokens: int) -> str:

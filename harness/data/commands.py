@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import lzma
 import re
 import shutil
@@ -17,8 +16,10 @@ from typing import Any
 from harness.data import build as _build
 from harness.data.corpus import DTYPES, META, SPLITS, TOKENIZER, Corpus, content_digest, open_corpus
 from harness.data.documents import BLOCK
+from harness.data.integrity import members, verify
 from harness.data.spec import parse
-from harness.errors import DataError
+from harness.errors import DamagedError, DataError
+from harness.files import atomic_file, sealed, sync, unsealed, write_atomically
 
 INDEX = "index.json"
 """First member of an archive: which spec it answers."""
@@ -56,20 +57,6 @@ def build(
     return _build.ensure(spec, Path(folder), progress, force)
 
 
-def verify(corpus: Corpus) -> None:
-    """Read a corpus through and compare its hashes. Raises DataError naming the file that was altered."""
-    again = f"remove {corpus.path} and build again (harness data build)"
-    dtype = DTYPES[corpus.meta["dtype"]]
-    for split in SPLITS:
-        file, numbers = corpus.path / f"{split}.bin", corpus.meta["splits"][split]
-        if file.stat().st_size != numbers["tokens"] * dtype.itemsize or _sha256(file) != numbers["sha256"]:
-            raise DataError(f"{file}: altered: its SHA-256 is not the recorded one; {again}")
-    if _has_tokenizer(corpus.meta):
-        file = corpus.path / TOKENIZER
-        if not file.is_file() or _sha256(file) != corpus.meta["tokenizer"]:
-            raise DataError(f"{file}: missing or altered; {again}")
-
-
 def export(
     spec: Mapping[str, Any] | str, folder: Path, file: Path, progress: _build.Progress | None = None
 ) -> Corpus:
@@ -84,26 +71,21 @@ def export(
     wanted = corpus.spec if isinstance(spec, str) else parse(spec).canonical()
     state = _build.source_state(parse({**wanted}))
     index = {"digest": corpus.digest, "spec": wanted, "state": state}
-    temporary = file.with_name(f".{file.name}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         # Preset 1: 24 MB in 12 s for the embedded corpus; 6, the default, 19 MB in two minutes.
-        with tarfile.open(temporary, "w:xz", preset=1) as archive:
-            text = json.dumps(index, sort_keys=True).encode()
+        with atomic_file(file) as out, tarfile.open(fileobj=out, mode="w:xz", preset=1) as archive:
+            text = sealed(index).encode()
             archive.addfile(_member(INDEX, len(text)), io.BytesIO(text))
-            members = [corpus.path / name for name in _members(corpus.meta)]
-            done, total = 0, sum(m.stat().st_size for m in members)
-            for member in members:
+            files = [corpus.path / name for name in members(corpus.meta)]
+            done, total = 0, sum(f.stat().st_size for f in files)
+            for member in files:
                 with member.open("rb") as handle:
                     archive.addfile(_member(member.name, member.stat().st_size), handle)
                 done += member.stat().st_size
                 if progress:
                     progress(done, total)
-        temporary.replace(file)
     except OSError as error:
         raise DataError(f"{file}: cannot write ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return corpus
 
 
@@ -135,8 +117,8 @@ def import_(file: Path, folder: Path) -> Corpus:
 
 
 def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    index = _json(archive, INDEX, file)
-    meta = _json(archive, META, file)
+    index = _object(archive, INDEX, file)
+    meta = _object(archive, META, file)
     try:
         sizes = {f"{s}.bin": meta["splits"][s]["tokens"] * DTYPES[meta["dtype"]].itemsize for s in SPLITS}
         hashes = {f"{s}.bin": meta["splits"][s]["sha256"] for s in SPLITS}
@@ -149,10 +131,10 @@ def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str
         raise DataError(f"{file}: not a corpus ({type(error).__name__}: {error})") from None
     if not consistent:
         raise DataError(f"{file}: altered: its content is not that of corpus {str(index['digest'])[:12]}")
-    if _has_tokenizer(meta):
+    if TOKENIZER in members(meta):
         hashes[TOKENIZER] = meta["tokenizer"]
-    (place / META).write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
-    for name in _members(meta)[1:]:
+    write_atomically(place / META, sealed(meta).encode())
+    for name in members(meta)[1:]:
         member = _next(archive, name, file)
         if member.size > MAX_JSON if name == TOKENIZER else member.size != sizes[name]:
             raise DataError(f"{file}: {name} has {member.size:,} bytes, not what its meta.json says")
@@ -163,7 +145,7 @@ def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str
             while block := source.read(BLOCK):
                 found.update(block)
                 out.write(block)
-            _build.sync(out)
+            sync(out)
         if found.hexdigest() != hashes[name]:
             raise DataError(f"{file}: {name} was altered: its SHA-256 is not the recorded one; export it again")
     if (extra := archive.next()) is not None:
@@ -182,27 +164,16 @@ def _next(archive: tarfile.TarFile, name: str, file: Path) -> tarfile.TarInfo:
     return member
 
 
-def _json(archive: tarfile.TarFile, name: str, file: Path) -> dict[str, Any]:
+def _object(archive: tarfile.TarFile, name: str, file: Path) -> dict[str, Any]:
     member = _next(archive, name, file)
     if member.size > MAX_JSON:
         raise DataError(f"{file}: {name} has {member.size:,} bytes; not written by `harness data export`")
     source = archive.extractfile(member)
     assert source is not None
     try:
-        value = json.loads(source.read())
-    except ValueError as error:
-        raise DataError(f"{file}: {name} is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{file}: {name} is not an object")
-    return value
-
-
-def _members(meta: Mapping[str, Any]) -> list[str]:
-    return [META, *([TOKENIZER] if _has_tokenizer(meta) else []), *(f"{s}.bin" for s in SPLITS)]
-
-
-def _has_tokenizer(meta: Mapping[str, Any]) -> bool:
-    return meta["tokenizer"] not in ("bytes", "unknown")
+        return unsealed(source.read(), old=True)
+    except DamagedError as error:
+        raise DataError(f"{file}: {name}: {error}; export it again") from None
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
@@ -218,8 +189,3 @@ def _by_digest(start: str, folder: Path) -> Corpus:
         listed = ", ".join(n[:12] for n in names) or "none"
         raise DataError(f"no corpus with a digest that starts with {start!r} in {folder}; built: {listed}")
     return open_corpus(folder, found[0])
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

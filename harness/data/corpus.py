@@ -10,7 +10,6 @@ they stay out of the fingerprint of trials: what they produce is identified by t
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import DataError, unknown
+from harness.errors import DamagedError, DataError, unknown
+from harness.files import has_checksum, unsealed
 from harness.trial import digest as digest_of
 
 FORMAT = 1
@@ -27,6 +27,9 @@ FORMAT = 1
 SPLITS = ("train", "validation", "test")
 DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("uint8"), "uint16": np.dtype("<u2")}
 META = "meta.json"
+META_KEYS = frozenset({
+    "format", "name", "vocab_size", "dtype", "tokenizer", "splits", "about", "spec", "built", "harness", "digest",
+})
 TOKENIZER = "tokenizer.json"
 
 
@@ -109,21 +112,31 @@ def content_digest(meta: Mapping[str, Any]) -> str:
     })
 
 
+def read_meta(data: bytes) -> dict[str, Any]:
+    """What a meta.json holds; earlier versions wrote it without a checksum. Raises DamagedError."""
+    meta = unsealed(data, old=True)
+    if not has_checksum(data) and set(meta) - META_KEYS:
+        raise DamagedError(f"it has unknown entries: {', '.join(sorted(set(meta) - META_KEYS))}")
+    return meta
+
+
 def open_corpus(folder: Path, digest: str) -> Corpus:
     """The built corpus with this digest below a data folder.
 
     Raises DataError if it is not there, incomplete, or its meta.json was altered. The tokens' hashes are
-    checked by :func:`harness.data.commands.verify`, not here: opening stays instant.
+    checked by :mod:`harness.data.integrity`, once a run, not here: opening stays instant.
     """
     path = Path(folder) / "corpora" / digest
     again = f"remove {path} and build again (harness data build)"
     try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        meta = read_meta((path / META).read_bytes())
         format_, found, dtype = meta["format"], content_digest(meta), DTYPES[meta["dtype"]]
         sizes = {s: meta["splits"][s]["tokens"] * dtype.itemsize for s in SPLITS}
     except FileNotFoundError:
         raise DataError(f"no corpus {digest[:12]} in {folder}; build it (harness data build) or import it "
                         "(harness data import)") from None
+    except DamagedError as error:
+        raise DataError(f"{path / META}: altered: {error}; {again}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path / META}: not readable ({type(error).__name__}: {error}); {again}") from None
     if format_ != FORMAT:

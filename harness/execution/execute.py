@@ -6,27 +6,25 @@ whose runner was killed before it could store it is not computed twice. Needs to
 
 from __future__ import annotations
 
-import fcntl
 import gc
-import hashlib
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness import plugins, registry
 from harness.determinism import make_deterministic
 from harness.environment import environment, missing_device, numerics_class
-from harness.errors import HarnessError
+from harness.errors import BusyError, DamagedError, HarnessError
 from harness.execution.jobs import Folders, Job
+from harness.files import digest_of_file, lock, write_atomically
 from harness.fingerprint import trial_fingerprint
-from harness.records.record import FINISHED, Artifact, Record, Status
+from harness.records.encoding import decode, encode
+from harness.records.record import FINISHED, Artifact, Record, Status, artifacts_digest, rests_on
 from harness.trial import digest
 from harness.workload import Context, Outcome, method_sections, workload_module
 
@@ -69,7 +67,8 @@ def execute(
         if found is not None:
             return found
         try:
-            fields = _run(job, folders, digest([prints, numerics]), on_progress or (lambda share: None))
+            token = digest([rests_on(prints, job.reads), numerics])
+            fields = _run(job, folders, token, on_progress or (lambda share: None))
             record = _record(job, started, began, prints, numerics, fields)
         except KeyboardInterrupt:
             raise
@@ -97,7 +96,7 @@ def failed(job: Job, status: Status, reason: str, seconds: float, started: str =
         numerics, about = "", {}
     return Record(
         trial=job.trial, status=status, reason=reason[-REASON_CHARACTERS:], seconds={"total": seconds},
-        fingerprint=prints, numerics_class=numerics, environment=about, started=started or _now(),
+        fingerprint=prints, needs=job.reads, numerics_class=numerics, environment=about, started=started or _now(),
     )
 
 
@@ -107,12 +106,11 @@ def trial_lock(job: Job, folders: Folders, wait: bool = True) -> Iterator[None]:
 
     Raises TrialBusyError if it is held elsewhere and ``wait`` is false.
     """
-    folder = folders.work / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / job.trial.identity).open("w") as handle:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+            path = folders.work / "locks" / job.trial.identity
+            stack.enter_context(lock(path, seconds=None if wait else 0.0))
+        except BusyError:
             raise TrialBusyError(f"trial {job.trial.identity} is being run by another process") from None
         yield
 
@@ -140,7 +138,7 @@ def _run(
             work_folder=scratch,
             artifact_folder=staging,
             probes=job.probes,
-            needs=folders.needed(job),
+            needs=_needed(job, folders),
             checkpoint_token=token,
             checkpoint_seconds=job.checkpoint_seconds,
             on_progress=on_progress,
@@ -156,10 +154,25 @@ def _run(
             name: table.model_copy(update={"about": {**table.about, "asked": dict(job.probes.get(name, {}))}})
             for name, table in outcome.probes.items()
         },
+        "tables": outcome.tables,
         "seconds": outcome.seconds,
         "resumed": outcome.resumed,
+        "notes": outcome.notes,
         "artifacts": _artifacts(staging),
     }
+
+
+def _needed(job: Job, folders: Folders) -> dict[str, Path]:
+    """Name -> folder of what the job reads of other trials. HarnessError where it is not what they left."""
+    found = folders.needed(job)
+    for name, folder in found.items():
+        if artifacts_digest(_artifacts(folder)) != job.needs[name].digest:
+            raise HarnessError(
+                f"artifacts of {name!r}: {folder} is not what trial {job.needs[name].identity[:12]} left, "
+                f"{'a file was altered, added or removed' if folder.is_dir() else 'the folder is missing'}; "
+                "the next `harness run` makes them again"
+            )
+    return found
 
 
 def _load_plugins(job: Job, folders: Folders) -> None:
@@ -174,8 +187,8 @@ def _record(
 ) -> Record:
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
-        trial=job.trial, started=started, seconds=seconds, fingerprint=prints, numerics_class=numerics,
-        environment=_environment(job), **fields,
+        trial=job.trial, started=started, seconds=seconds, fingerprint=prints, needs=job.reads,
+        numerics_class=numerics, environment=_environment(job), **fields,
     )
 
 
@@ -191,10 +204,8 @@ def _artifacts(folder: Path) -> dict[str, Artifact]:
     out = {}
     for path, stem in zip(files, stems, strict=True):
         relative = path.relative_to(folder).as_posix()
-        with path.open("rb") as handle:
-            sha = hashlib.file_digest(handle, "sha256").hexdigest()
         name = stem if stems.count(stem) == 1 else relative
-        out[name] = Artifact(file=relative, sha256=sha, bytes=path.stat().st_size)
+        out[name] = Artifact(file=relative, sha256=digest_of_file(path), bytes=path.stat().st_size)
     return out
 
 
@@ -210,12 +221,12 @@ def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) 
         paths += sorted((folders.records / identity[:2]).glob(f"{identity}.*.json"))
     for path in paths:
         try:
-            record = Record.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            record = decode(path.read_bytes())
+        except (OSError, DamagedError):
             continue
         good = (
             record.trial.identity == job.trial.identity
-            and record.fingerprint == prints
+            and record.rests_on == rests_on(prints, job.reads)
             and record.numerics_class == numerics
             and record.status in FINISHED
             and (record.status != "completed" or not record.lacks_probe(job.probes))
@@ -229,21 +240,15 @@ def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) 
 def _has_artifacts(record: Record, folder: Path) -> bool:
     def intact(artifact: Artifact) -> bool:
         path = folder / artifact.file
-        return path.is_file() and path.stat().st_size == artifact.bytes
+        return path.is_file() and digest_of_file(path) == artifact.sha256
 
     return all(intact(a) for a in record.artifacts.values())
 
 
 def _leave(job: Job, folders: Folders, record: Record) -> None:
     """Leave the result in the scratch folder until the runner has stored it; a full disk fails nothing here."""
-    scratch = folders.scratch(job)
-    temporary = scratch / f".{RESULT}"
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(record.model_dump_json(), encoding="utf-8")
-        temporary.replace(scratch / RESULT)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    with suppress(OSError):
+        write_atomically(folders.scratch(job) / RESULT, encode(record))
 
 
 # --- failures ----------------------------------------------------------------------------------------------

@@ -63,6 +63,11 @@ class Job(BaseModel):
     device: str = "cpu"
     """Device kind: cpu or cuda."""
 
+    @property
+    def reads(self) -> dict[str, str]:
+        """Name of a needed trial -> digest of its files, as the record will keep it."""
+        return {name: need.digest for name, need in self.needs.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:

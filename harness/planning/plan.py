@@ -6,20 +6,29 @@ optimum and hyperparameters taken from another arm need no state beside the reco
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SuiteError, unknown
-from harness.planning.states import Catalogue, Item
+from harness.errors import SuiteError
+from harness.planning.cells import ArmCell, key_of_cell
+from harness.planning.needs import NeededTrials
+from harness.planning.resolve import Resolved, Resolver
+from harness.planning.states import STATES, Item, States, by_coverage, coverage, mean_of
 from harness.planning.suite import Around, Range, Suite, Sweep, Tuning, merged, nested
-from harness.planning.tuning import Chosen, Point, Study, beyond_edge, initial_grid, key_of, study
-from harness.records.record import Planned
-from harness.records.store import Shelf, code_of
-from harness.trial import Trial
+from harness.planning.tuning import (
+    Chosen,
+    Lookup,
+    Point,
+    Study,
+    grid_around,
+    initial_grid,
+    key_of,
+    study,
+    sweep_study,
+)
+from harness.records.record import Planned, RecordSet, code_of
 
 TIMING_SEEDS = 2000
 """First seed index of timing trials."""
@@ -34,7 +43,7 @@ class Plan:
     suite: Suite
     items: list[Item] = field(default_factory=list)
     more: int = 0
-    """Up to this many further trials will follow once the pending ones are known."""
+    """Up to this many further trials will follow once the pending ones are known; those that wait included."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know: selections, edges, cells left out."""
     selections: list[dict[str, Any]] = field(default_factory=list)
@@ -43,11 +52,11 @@ class Plan:
     @property
     def pending(self) -> list[Item]:
         """Trials to run."""
-        return [i for i in self.items if i.state != "done"]
+        return [i for i in self.items if i.state not in ("done", "waiting")]
 
     def counts(self) -> dict[str, int]:
         """State -> number of trials."""
-        out = {"done": 0, "stale": 0, "missing": 0, "failed": 0}
+        out: dict[str, int] = dict.fromkeys(STATES, 0)
         for item in self.items:
             out[item.state] += 1
         return out
@@ -73,7 +82,7 @@ class Plan:
 
 def make_plan(
     suite: Suite,
-    shelf: Shelf,
+    records: RecordSet,
     data_folder: Path | None,
     accepted: Mapping[tuple[str, str, str], str] | None = None,
     only: Mapping[str, set[str]] | None = None,
@@ -84,41 +93,40 @@ def make_plan(
     ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
     """
-    return _Expansion(suite, Catalogue(suite, shelf, data_folder, accepted or {}), only or {}, probes or {}).plan()
+    resolver = Resolver(suite, data_folder)
 
+    def expanded(classes: Sequence[str]) -> tuple[Plan, list[str]]:
+        states = States(records, accepted or {}, classes)
+        plan = _Expansion(suite, resolver, states, only or {}, probes or {}).plan()
+        return plan, by_coverage({c: len(identities) for c, identities in states.held.items()})
 
-@dataclass(frozen=True)
-class Place:
-    """An arm in a cell."""
-
-    arm: str
-    cell: dict[str, Any]
-    raw: dict[str, Any]
-    """Its config, without hyperparameters."""
-    seeds: int
-    """Evaluation seeds."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What its chosen hyperparameters are kept under."""
-        return self.arm, key_of_cell(self.cell)
-
-    def __str__(self) -> str:
-        return f"arm {self.arm!r}" + "".join(f", {k} {v}" for k, v in self.cell.items())
-
-    def holds(self, planned: Planned, role: str) -> bool:
-        """Whether this trial is planned here, in this role."""
-        return planned.arm == self.arm and planned.cell == self.cell and planned.role == role
+    # Where a trial has records of several numerics classes, the class that covers most of the plan counts; and what
+    # is planned may hang on which counts. So the first plan, by the whole store's coverage, only shows what it is.
+    order = by_coverage(coverage(records))
+    plan, covering = expanded(order)
+    return plan if covering == [c for c in order if c in covering] else expanded(covering)[0]
 
 
 class _Expansion:
-    def __init__(self, suite: Suite, catalogue: Catalogue, only: Mapping[str, set[str]], probes: Mapping[str, Any]):
+    def __init__(
+        self,
+        suite: Suite,
+        resolver: Resolver,
+        states: States,
+        only: Mapping[str, set[str]],
+        probes: Mapping[str, Mapping[str, Any]],
+    ):
         self.suite = suite
-        self.catalogue = catalogue
+        self.resolver = resolver
+        self.states = states
         self.only = only
         self.probes = probes
         self.result = Plan(suite)
+        self.needed = NeededTrials(self._needed)
         self.chosen: dict[tuple[str, str], Chosen | None] = {}
+        """None where nothing is chosen yet."""
+        self.hopeless: set[tuple[str, str]] = set()
+        """Where nothing will be: no point gave a number."""
 
     def plan(self) -> Plan:
         arms = self.suite.active_arms
@@ -130,11 +138,14 @@ class _Expansion:
             for cell, patch in self.suite.cells(arm):
                 if self._wanted(arm, cell):
                     raw = merged(merged(self.suite.base, patch), arms[arm].patch)
-                    self._place(Place(arm, cell, raw, arms[arm].seeds or self.suite.seeds))
+                    self._expand(ArmCell(arm, cell, raw, arms[arm].seeds or self.suite.seeds))
         if self.suite.timing:
             self._timing()
         if not self.result.items:
             self.result.notes.append("nothing to run: no arm and cell is left by 'use' and --only")
+        self.result.items[:0] = self.needed.items()
+        self.result.notes += [*self.needed.notes(), *self.states.notes]
+        self.result.more += self.result.counts()["waiting"]
         return self.result
 
     def _wanted(self, arm: str, cell: Mapping[str, Any]) -> bool:
@@ -146,7 +157,7 @@ class _Expansion:
                 return False
         return all(str(cell[k]) in v for k, v in self.only.items() if k != "arm" and k in cell)
 
-    def _place(self, at: Place) -> None:
+    def _expand(self, at: ArmCell) -> None:
         definition = self.suite.arms[at.arm]
         if source := definition.hyperparameters.get("from"):
             key = (source, key_of_cell(at.cell))
@@ -156,10 +167,12 @@ class _Expansion:
                     "does not run this cell"
                 )
             other = self.chosen[key]
-            if other is None:
-                self.result.more += at.seeds
-            else:
+            if other is not None:
                 self._evaluate(at, other)
+            elif key in self.hopeless:
+                self.result.notes.append(f"{at}: left out: arm {source!r} has no hyperparameters to take")
+            else:
+                self.result.more += at.seeds
         elif self.suite.tuning and (definition.space or self.suite.tuning.space):
             self._tune(at, self.suite.tuning, {**self.suite.tuning.space, **definition.space})
         elif self.suite.sweep:
@@ -167,69 +180,67 @@ class _Expansion:
         else:
             self._evaluate(at, Chosen(point={}))
 
-    def _add(self, at: Place, seed: int, point: Mapping[str, float], **labels: Any) -> Item:
-        t, flops, code = self.catalogue.trial(merged(at.raw, nested(point)), seed, str(at))
-        wanted = dict(self.suite.probes) if labels.get("role", "evaluation") == "evaluation" else {}
-        for name, settings in self.probes.get(t.identity, {}).items():
-            wanted.setdefault(name, dict(settings))
-        planned = Planned(
-            trial=t,
-            suite=self.suite.name,
-            profile=self.suite.profile,
-            arm=at.arm,
-            cell=at.cell,
-            hyperparameters=dict(point),
-            probes=wanted,
-            **labels,
-        )
-        item = self.catalogue.item(planned, flops, code)
+    def _add(self, at: ArmCell, seed: int, point: Mapping[str, float], **labels: Any) -> Item:
+        resolved = self.resolver.trial(merged(at.raw, nested(point)), seed, str(at))
+        needs = self.needed.of(resolved, at.cell) if resolved.needs else {}
+        own = self.suite.probes if labels.get("role", "evaluation") == "evaluation" else {}
+        planned = self._planned(resolved, own, arm=at.arm, cell=at.cell, hyperparameters=dict(point), **labels)
+        item = self.states.item(planned, resolved, needs)
+        if item.state == "waiting":
+            self.needed.wait(item)
         self.result.items.append(item)
         return item
 
-    def _value(self, items: list[Item], metric: str) -> float | None:
-        """Mean over seeds; inf if one diverged, nan if skipped, None if one is not known yet."""
-        values = []
-        for item in items:
-            if item.state != "done" or item.record is None:
-                return None
-            if item.record.status == "skipped":
-                return math.nan
-            if item.record.status == "completed" and metric not in item.record.metrics:
-                raise SuiteError(str(unknown("metric", metric, item.record.metrics, f"{self.suite.file}: metric")))
-            value = item.record.metrics.get(metric) if item.record.status == "completed" else None
-            values.append(math.inf if value is None else value)
-        return sum(values) / len(values)
+    def _needed(self, name: str, resolved: Resolved) -> Item:
+        return self.states.item(self._planned(resolved, {}, arm=name, role="needed"), resolved, {})
 
-    def _tune(self, at: Place, tuning: Tuning, space: dict[str, Range]) -> None:
-        cache: dict[str, float | None] = {}
+    def _planned(self, resolved: Resolved, probes: Mapping[str, Mapping[str, Any]], **labels: Any) -> Planned:
+        wanted = {k: dict(v) for k, v in probes.items()}
+        for name, settings in self.probes.get(resolved.trial.identity, {}).items():
+            wanted.setdefault(name, dict(settings))
+        suite, profile = self.suite.name, self.suite.profile
+        return Planned(trial=resolved.trial, suite=suite, profile=profile, probes=wanted, **labels)
+
+    def _lookup(self, at: ArmCell, seeds: Sequence[int], metric: str, **labels: Any) -> Lookup:
+        """Plans a point's trials when it is first looked up; their mean, once all are known."""
+        known: dict[str, float | None] = {}
 
         def lookup(point: Point) -> float | None:
             key = key_of(point)
-            if key not in cache:
-                items = [self._add(at, seed, point, role="tuning") for seed in tuning.seeds]
-                cache[key] = self._value(items, tuning.metric)
-            return cache[key]
+            if key not in known:
+                items = [self._add(at, seed, point, **labels) for seed in seeds]
+                known[key] = mean_of(items, metric, self.suite.file)
+            return known[key]
 
-        state: Study = study(tuning, space, lookup, f"{self.suite.file}: {at}")
+        return lookup
+
+    def _searched(self, at: ArmCell, state: Study, seeds: int) -> Chosen | None:
+        """Keep what a search chose, or how much of it is to come."""
         self.chosen[at.key] = state.chosen
-        self.result.more += state.more * len(tuning.seeds)
-        if state.chosen is None:
-            if state.failed:
-                self.result.notes.append(f"{at}: no hyperparameters chosen: {state.failed}")
-            else:
-                self.result.more += at.seeds
+        self.result.more += state.more * seeds
+        if state.failed:
+            self.hopeless.add(at.key)
+            self.result.notes.append(f"{at}: no hyperparameters chosen: {state.failed}")
+        return state.chosen
+
+    def _tune(self, at: ArmCell, tuning: Tuning, space: dict[str, Range]) -> None:
+        lookup = self._lookup(at, tuning.seeds, tuning.metric, role="tuning")
+        state = study(tuning, space, lookup, f"{self.suite.file}: {at}")
+        chosen = self._searched(at, state, len(tuning.seeds))
+        if chosen is None:
+            self.result.more += 0 if state.failed else at.seeds
             return
-        best = key_of(state.chosen.best_run)
+        best = key_of(chosen.best_run)
         for n, item in enumerate(self.result.items):
             if at.holds(item.planned, "tuning") and key_of(item.planned.hyperparameters) == best:
                 self._mark(n, selected=True)
-        self._evaluate(at, state.chosen, state.asked)
+        self._evaluate(at, chosen, state.asked)
 
     def _mark(self, n: int, selected: bool) -> None:
         item = self.result.items[n]
         self.result.items[n] = replace(item, planned=item.planned.model_copy(update={"selected": selected}))
 
-    def _evaluate(self, at: Place, chosen: Chosen, ladder: Sequence[Point] = ()) -> None:
+    def _evaluate(self, at: ArmCell, chosen: Chosen, ladder: Sequence[Point] = ()) -> None:
         """Fresh seeds at the chosen point; if one diverges there, the next finite point down, with new seeds."""
         point, attempt = dict(chosen.point), 0
         while True:
@@ -269,7 +280,7 @@ class _Expansion:
                 )
         self.chosen.setdefault(at.key, chosen)
 
-    def _next_lower(self, at: Place, point: Point, ladder: Sequence[Point]) -> Point | None:
+    def _next_lower(self, at: ArmCell, point: Point, ladder: Sequence[Point]) -> Point | None:
         """The tuned point with the highest first coordinate below this one's whose tuning run was finite."""
         path = next(iter(point))
         finite = {
@@ -280,50 +291,36 @@ class _Expansion:
         lower = [p for p in ladder if p[path] < point[path] * 0.99 and key_of(p) in finite]
         return max(lower, key=lambda p: p[path]) if lower else None
 
-    def _sweep(self, at: Place, sweep: Sweep, space: dict[str, Range]) -> None:
+    def _sweep(self, at: ArmCell, sweep: Sweep, space: dict[str, Range]) -> None:
         points, seeds = initial_grid(space), at.seeds
         around = sweep.around
         if around and at.cell.get(around.axis) == around.value:
-            near = self._points_around(at, around, space)
-            if near is None:
-                self.result.more += around.points * seeds
+            centres = self._centres(at, around)
+            if centres is None:
                 return
-            points, seeds = near, around.seeds or seeds
-        observed: dict[str, tuple[Point, float]] = {}
-        todo, added = points, 0
-        while todo:
-            waiting = False
-            for point in todo:
-                items = [self._add(at, self.suite.first_seed + s, point) for s in range(seeds)]
-                value = self._value(items, sweep.metric)
-                waiting |= value is None
-                if value is not None and not math.isnan(value):
-                    observed[key_of(point)] = (point, value)
-            if waiting:
-                self.result.more += (sweep.closure - added) * seeds
-                self.chosen[at.key] = None
-                return
-            todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][: sweep.closure - added]
-            added += len(todo)
-        finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
-        if finite:
-            self.chosen[at.key] = Chosen(point=min(finite, key=lambda vp: vp[0])[1])
-        if beyond_edge(space, observed):
+            points, seeds = grid_around(centres, space), around.seeds or seeds
+        first = self.suite.first_seed
+        lookup = self._lookup(at, range(first, first + seeds), sweep.metric)
+        state = sweep_study(sweep, space, points, lookup)
+        chosen = self._searched(at, state, seeds)
+        if chosen and chosen.at_edge:
             self.result.notes.append(f"{at}: the minimum lies on the edge of the grid after closure")
 
-    def _points_around(self, at: Place, around: Around, space: dict[str, Range]) -> list[Point] | None:
-        """Grid points near the optima of the cells that ``around`` names; None until these are known."""
-        path, r = next(iter(space.items()))
-        chosen: dict[float, Point] = {}
+    def _centres(self, at: ArmCell, around: Around) -> list[tuple[Point, int]] | None:
+        """(optimum, grid steps to either side) of each cell that ``around`` names; None while one is not known."""
         reaches = {around.near: around.points // 2, **({around.transfer_from: 1} if around.transfer_from else {})}
+        centres = []
         for source, reach in reaches.items():
-            centre = self.chosen.get((at.arm, key_of_cell({**at.cell, around.axis: source})))
+            key = (at.arm, key_of_cell({**at.cell, around.axis: source}))
+            centre = self.chosen.get(key)
             if centre is None:
+                if key in self.hopeless:
+                    self.result.notes.append(f"{at}: left out: {around.axis} {source} has no optimum to run near")
+                else:
+                    self.result.more += around.points * (around.seeds or at.seeds)
                 return None
-            for k in range(-reach, reach + 1):
-                value = centre.point[path] * 2.0 ** (k * r.step)
-                chosen[value] = {**centre.point, path: value}
-        return [chosen[value] for value in sorted(chosen)]
+            centres.append((centre.point, reach))
+        return centres
 
     def _timing(self) -> None:
         """Short exclusive trials, arms interleaved within each cell and repeat.
@@ -337,62 +334,8 @@ class _Expansion:
                     if definition.hyperparameters or definition.first_seed or not self._wanted(arm, cell):
                         continue
                     raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {}))
-                    self._add(Place(arm, cell, raw, 1), TIMING_SEEDS + repeat, {}, role="timing")
-
-
-def key_of_cell(cell: Mapping[str, Any]) -> str:
-    """Text that equal cells share."""
-    return json.dumps(dict(sorted(cell.items())), default=str)
+                    self._add(ArmCell(arm, cell, raw, 1), TIMING_SEEDS + repeat, {}, role="timing")
 
 
 def _text(point: Mapping[str, float]) -> str:
     return ", ".join(f"{k} = {v:.4g}" for k, v in point.items())
-
-
-LEAST_GROWTH = 0.6
-"""Least exponent of time over FLOPs beyond the largest known trial: wider models use a machine better (0.6 to 0.7
-was measured from width 16 to 56), and short trials are mostly overhead, so a plain ratio says hours for minutes."""
-UNKNOWN_RATE = {"cpu": 4e9, "cuda": 5e13}
-"""FLOP/s assumed of a device kind until there are records of it: one CPU thread, one GPU, on small models."""
-
-
-def estimate_seconds(items: list[Item], shelf: Shelf) -> list[float]:
-    """Seconds each trial will take: interpolated over FLOPs (log-log) from this store's records of its device kind.
-
-    Beyond the largest known trial time grows as among the known ones, at most in proportion.
-    """
-    known: dict[str, list[tuple[float, float]]] = {}
-    for records in shelf.by_identity.values():
-        for r in records:
-            flops, seconds = r.metrics.get("flops"), r.seconds.get("total")
-            if r.status == "completed" and flops and seconds:
-                known.setdefault(device_of(r.trial), []).append((flops, seconds))
-    out = []
-    curves = {device: _duration_curve(points) for device, points in known.items()}
-    for item in items:
-        device = device_of(item.planned.trial)
-        if device in curves:
-            out.append(curves[device](max(item.flops, 1.0)))
-        else:
-            out.append(1.0 + item.flops / UNKNOWN_RATE.get(device, UNKNOWN_RATE["cpu"]))
-    return out
-
-
-def _duration_curve(points: list[tuple[float, float]]) -> Callable[[float], float]:
-    import numpy as np
-
-    x, y = np.log(np.array(sorted(points))).T
-    spread = float(((x - x.mean()) ** 2).sum())
-    growth = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else 1.0
-    growth = min(max(growth, LEAST_GROWTH), 1.0)
-
-    def seconds(flops: float) -> float:
-        wanted = math.log(flops)
-        return math.exp(float(np.interp(wanted, x, y)) + growth * max(0.0, wanted - float(x[-1])))
-
-    return seconds
-
-
-def device_of(trial: Trial) -> str:
-    """Device kind of a trial: cpu or cuda."""
-    return str(trial.config.get("compute", {}).get("device", "cpu"))

@@ -1,26 +1,22 @@
-"""What is known of each trial: its identity, and whether its record is done, stale, missing or failed, and why."""
+"""What is known of each trial: whether its record is done, stale, missing, failed or waiting, and why."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
-
-from pydantic import ValidationError
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from harness.errors import SuiteError, unknown
 from harness.fingerprint import changed_modules, trial_fingerprint
-from harness.methods import construct
-from harness.planning.suite import Suite
-from harness.records.record import FINISHED, Planned, Record
-from harness.records.store import Shelf, code_of
-from harness.trial import Trial, digest
-from harness.workload import method_sections, workload_module
+from harness.planning.resolve import Resolved
+from harness.records.agreement import contradiction
+from harness.records.record import FINISHED, Planned, Record, RecordSet, code_of, rests_on
+from harness.trial import digest
 
-State = Literal["done", "stale", "missing", "failed"]
+State = Literal["done", "stale", "missing", "failed", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -32,70 +28,99 @@ class Item:
     why: str = ""
     record: Record | None = None
     flops: float = 0.0
+    now: Mapping[str, str] = field(default_factory=dict)
+    """What a record made now would rest on, code and artifacts of needed trials; empty where there is none yet."""
+    needs: Mapping[str, Item] = field(default_factory=dict)
+    """Name -> the trial whose artifacts this one reads."""
 
 
-class Catalogue:
-    """Builds trials from configs and judges records, remembering what it has worked out."""
+class States:
+    """Judges records by the present code.
+
+    ``classes``: numerics classes, those first whose records count where a trial has several.
+    """
 
     def __init__(
-        self, suite: Suite, shelf: Shelf, data_folder: Path | None, accepted: Mapping[tuple[str, str, str], str]
+        self, records: RecordSet, accepted: Mapping[tuple[str, str, str], str], classes: Sequence[str] = ()
     ):
-        self.suite = suite
-        self.shelf = shelf
-        self.data_folder = data_folder
+        self.records = records
         self.accepted = accepted
-        self.module = workload_module(suite.workload, suite.file)
-        self._configs: dict[str, tuple[dict[str, Any], str, float, str]] = {}
+        self.classes = list(classes)
+        self.held: dict[str, set[str]] = defaultdict(set)
+        """Numerics class -> identities judged so far of which it has a finished record of the present code."""
+        self.notes: list[str] = []
         self._prints: dict[str, dict[str, str]] = {}
-        self._digests: dict[str, str] = {}
         self._here: dict[str, str] = {}
 
-    def trial(self, raw: Mapping[str, Any], seed: int, where: str) -> tuple[Trial, float, str]:
-        """(trial, FLOPs, key of its code) for a raw config. Raises SuiteError naming arm, cell and key."""
-        text = json.dumps(raw, sort_keys=True, default=str)
-        if text not in self._configs:
-            try:
-                config = self.module.Config.model_validate(raw)
-            except ValidationError as error:
-                raise SuiteError(_explain_config(error, self.suite, where, self.module)) from None
-            canonical = config.model_dump(mode="json", exclude_defaults=True)
-            names = []
-            for section, kind, value in method_sections(self.module, config):
-                if section in canonical:
-                    canonical[section] = construct.canonical(kind, value, f"{self.suite.file}: {where}: {section}")
-                names.append(f"{kind}.{value['name']}")
-            built = Trial(workload=self.suite.workload, config=canonical, seed=0)
-            flops = self.module.cost(config).flops
-            data = self._data(config)
-            if data:
-                # The digest says which data; where its source lies, or how it is spelled, is no matter.
-                built.config.pop("data", None)
-            self._configs[text] = (built.config, data, flops, ",".join(names))
-        canonical, data, flops, code = self._configs[text]
-        return (
-            Trial.model_construct(workload=self.suite.workload, config=canonical, seed=seed, data=data, needs={}),
-            flops,
-            code,
-        )
+    def item(self, planned: Planned, resolved: Resolved, needs: Mapping[str, Item]) -> Item:
+        """The trial's state. Of several records that may count the best one does; when it was made is no matter."""
+        known, flops = self.records.by_identity.get(planned.trial.identity, []), resolved.flops
+        for name, need in needs.items():
+            if why := unreadable(need):
+                shown = self._best(known, planned) if known else None
+                return Item(planned, "waiting", f"needs {name!r}, which {why}", shown, flops, needs=needs)
+        if not known:
+            return Item(planned, "missing", flops=flops, needs=needs)
+        read = {name: need.record.artifacts_digest for name, need in needs.items() if need.record}
+        now = rests_on(self._fingerprint(resolved), read)
+        fresh = [
+            r
+            for r in known
+            if r.rests_on == now or (r.identity, code_of(r), digest(now)[:16]) in self.accepted
+        ]
+        if not fresh:
+            record = self._best(known, planned)
+            changed = changed_modules(record.rests_on, now)
+            return Item(planned, "stale", "changed: " + ", ".join(changed), record, flops, now, needs)
+        for r in fresh:
+            if r.status in FINISHED:
+                self.held[r.numerics_class].add(r.identity)
+        record = self._best(fresh, planned, now)
+        if len(fresh) > 1:
+            self._compare(record, fresh, now)
+        state, why = self._judged(record, planned)
+        return Item(planned, state, why, record, flops, now, needs)
 
-    def _data(self, config: Any) -> str:
-        spec = self.module.data_spec(config)
-        if spec is None or self.data_folder is None:
-            return ""
-        key = json.dumps(spec, sort_keys=True, default=str)
-        if key not in self._digests:
-            from harness import data
+    def _compare(self, record: Record, fresh: Sequence[Record], now: Mapping[str, str]) -> None:
+        """Note where the present code refutes that a record of other code was accepted for it."""
+        if record.rests_on != now or record.status not in FINISHED:
+            return
+        for r in fresh:
+            same = r.numerics_class == record.numerics_class and r.status in FINISHED
+            if same and r.rests_on != now and (what := contradiction(r, record)):
+                self.notes.append(
+                    f"trial {r.identity[:12]}: a record accepted for the present code disagrees with one that this "
+                    f"code made ({what}); the latter counts, and what was accepted with the other is in doubt"
+                )
 
-            self._digests[key] = data.digest(spec, self.data_folder)
-        return self._digests[key]
+    def _judged(self, record: Record, planned: Planned) -> tuple[State, str]:
+        if record.status == "skipped" and record.numerics_class != self._numerics_class(planned):
+            return "missing", "skipped elsewhere"
+        if record.status not in FINISHED:
+            return "failed", f"{record.status}: {last_line(record.reason)}"
+        if record.status == "completed" and (name := record.lacks_probe(planned.probes)):
+            return "missing", f"its record lacks probe {name!r}"
+        return "done", ""
 
-    def fingerprint(self, t: Trial, code: str) -> dict[str, str]:
-        """The current code's fingerprint for this trial."""
-        if code not in self._prints:
-            self._prints[code] = trial_fingerprint(t)
-        return self._prints[code]
+    def _best(self, records: Sequence[Record], planned: Planned, now: Mapping[str, str] | None = None) -> Record:
+        """The record that counts: one that is all that is wanted, then by numerics class, then of the very code."""
+        if len(records) == 1:
+            return records[0]
 
-    def _numerics_class(self, device: str) -> str:
+        def rank(r: Record) -> tuple[bool, bool, int, bool, str]:
+            place = self.classes.index(r.numerics_class) if r.numerics_class in self.classes else len(self.classes)
+            wanted = self._judged(r, planned)[0] == "done"
+            return not wanted, r.status not in FINISHED, place, r.rests_on != now, code_of(r)
+
+        return min(records, key=rank)
+
+    def _fingerprint(self, resolved: Resolved) -> dict[str, str]:
+        if resolved.code not in self._prints:
+            self._prints[resolved.code] = trial_fingerprint(resolved.trial)
+        return self._prints[resolved.code]
+
+    def _numerics_class(self, planned: Planned) -> str:
+        device = planned.trial.config.get("compute", {}).get("device", "cpu")
         if device not in self._here:
             from harness.environment import numerics_class
 
@@ -105,51 +130,49 @@ class Catalogue:
                 self._here[device] = ""
         return self._here[device]
 
-    def item(self, planned: Planned, flops: float, code: str) -> Item:
-        """The trial's state: its newest record of the current code decides, an accepted one counts as such."""
-        records = self.shelf.by_identity.get(planned.trial.identity, [])
-        if not records:
-            return Item(planned, "missing", flops=flops)
-        now = self.fingerprint(planned.trial, code)
-        fresh = [
-            r
-            for r in records
-            if r.fingerprint == now or (r.identity, code_of(r), digest(now)[:16]) in self.accepted
-        ]
-        if not fresh:
-            changed = changed_modules(records[-1].fingerprint, now)
-            return Item(planned, "stale", "changed: " + ", ".join(changed), records[-1], flops)
-        here = self._numerics_class(planned.trial.config.get("compute", {}).get("device", "cpu"))
-        same = [r for r in fresh if r.numerics_class == here]
-        record = (same or fresh)[-1]
-        if record.status == "skipped" and record.numerics_class != here:
-            return Item(planned, "missing", "skipped elsewhere", record, flops)
-        if record.status not in FINISHED:
-            return Item(
-                planned,
-                "failed",
-                f"{record.status}: {(record.reason.strip().splitlines() or [''])[-1][:300]}",
-                record,
-                flops,
-            )
-        if record.status == "completed" and (name := record.lacks_probe(planned.probes)):
-            return Item(planned, "missing", f"its record lacks probe {name!r}", record, flops)
-        return Item(planned, "done", "", record, flops)
+
+def mean_of(items: Sequence[Item], metric: str, where: str) -> float | None:
+    """Mean of a metric over seeds; inf if one diverged, nan if one was skipped, None if one is not known yet."""
+    values = []
+    for item in items:
+        if item.state != "done" or item.record is None:
+            return None
+        if item.record.status == "skipped":
+            return math.nan
+        if item.record.status == "completed" and metric not in item.record.metrics:
+            raise SuiteError(str(unknown("metric", metric, item.record.metrics, f"{where}: metric")))
+        value = item.record.metrics.get(metric) if item.record.status == "completed" else None
+        values.append(math.inf if value is None else value)
+    return sum(values) / len(values)
 
 
-def _explain_config(error: ValidationError, suite: Suite, where: str, module: ModuleType) -> str:
-    lines = []
-    for problem in error.errors():
-        keys = [str(k) for k in problem["loc"]]
-        key = ".".join(keys)
-        place = f"{suite.file}: {where}"
-        if problem["type"] == "extra_forbidden":
-            model: Any = module.Config
-            for k in keys[:-1]:
-                model = model.model_fields[k].annotation if k in getattr(model, "model_fields", {}) else model
-            lines.append(str(unknown("key", keys[-1], getattr(model, "model_fields", {}), f"{place}: {key}")))
-        else:
-            value = problem["input"]
-            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
-            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
-    return "\n".join(lines)
+def coverage(records: RecordSet) -> dict[str, int]:
+    """Numerics class -> number of trials of which the store has a finished record in it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for identity, of_trial in records.by_identity.items():
+        for r in of_trial:
+            if r.status in FINISHED:
+                found[r.numerics_class].add(identity)
+    return {c: len(identities) for c, identities in found.items()}
+
+
+def by_coverage(covered: Mapping[str, int]) -> list[str]:
+    """Numerics classes, those first that cover most trials; equals by name."""
+    return sorted(covered, key=lambda c: (-covered[c], c))
+
+
+def unreadable(need: Item) -> str:
+    """Why the artifacts of a needed trial cannot be read yet, after 'which'; empty if they can."""
+    if need.state != "done" or need.record is None:
+        said = {"missing": "has not run", "stale": "is stale", "failed": "failed"}[need.state]
+        return f"{said}: {need.why}" if need.why else said
+    if need.record.status != "completed":
+        said = "was skipped" if need.record.status == "skipped" else need.record.status
+        reason = last_line(need.record.reason)
+        return f"{said}: {reason}" if reason else said
+    return "" if need.record.artifacts else "left no artifact"
+
+
+def last_line(reason: str) -> str:
+    """The end of a record's reason, which says what happened."""
+    return (reason.strip().splitlines() or [""])[-1][:300]

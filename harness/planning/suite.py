@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,8 @@ from harness.errors import HarnessError, SuiteError, unknown
 from harness.trial import digest
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
+SHIPPED = "suites"
+"""What the folder of the shipped suites is called where a suite says its file."""
 
 
 class Section(BaseModel):
@@ -175,6 +177,18 @@ class Arm(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Need(Section):
+    """A trial whose artifacts the suite's trials read, e.g. a denoiser that codecs share."""
+
+    workload: str
+    """What the needed trial does."""
+    base: dict[str, Any] = {}
+    """Its config. Axes and arms patch it under ``needs.<name>``, e.g. ``needs.denoiser.data.fold``; ``needs.<name>:
+    null`` is an arm that reads none."""
+    seed: Literal["same"] | Annotated[int, Field(ge=0)] = 0
+    """Its seed index, one for all that read it; ``same``: that of the trial that reads it. A patch may set it."""
+
+
 class Suite(Section):
     """A question, and all that answers it."""
 
@@ -194,6 +208,8 @@ class Suite(Section):
     """What a trial does."""
     base: dict[str, Any]
     """Config common to all trials."""
+    needs: dict[str, Need] = {}
+    """Name -> trial whose artifacts every trial reads (see Need)."""
     axes: dict[str, Axis] = {}
     """Axis name -> values; cells are their product."""
     arms: dict[str, Arm]
@@ -266,6 +282,12 @@ class Suite(Section):
                     f"sweep.around.{key} {value!r} must come before value {around.value!r} on axis "
                     f"{around.axis!r}; valid: {', '.join(map(str, order[: order.index(around.value)])) or 'none'}"
                 )
+
+    @property
+    def key(self) -> str:
+        """What its plan is stored under: suites of one file name are told apart by where they lie."""
+        ships = not self.file or self.file.startswith(f"{SHIPPED}/")
+        return self.name if ships else f"{self.name}-{digest(self.file)[:8]}"
 
     @cached_property
     def active_arms(self) -> dict[str, Arm]:
@@ -399,7 +421,7 @@ def load(name: str, profile: str | None = None, overrides: Sequence[str] = ()) -
 
 
 def _short(file: Path) -> str:
-    return f"suites/{file.name}" if file.parent == shipped_folder() else str(file)
+    return f"{SHIPPED}/{file.name}" if file.parent == shipped_folder() else str(file)
 
 
 def _find(name: str) -> Path:
@@ -515,6 +537,7 @@ def _fields_at(keys: Sequence[str]) -> list[str]:
         "around": Around,
         "axes": Axis,
         "arms": Arm,
+        "needs": Need,
         "sampler": Sampler,
         "space": Range,
     }

@@ -12,12 +12,12 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import SuiteError
-from harness.planning.suite import Range, Tuning
+from harness.planning.suite import Range, Sweep, Tuning
 
 Point = dict[str, float]
 Lookup = Callable[[Point], "float | None"]
@@ -90,12 +90,23 @@ def initial_grid(space: Mapping[str, Range]) -> list[Point]:
     ]
 
 
+def grid_around(centres: Sequence[tuple[Point, int]], space: Mapping[str, Range]) -> list[Point]:
+    """Grid points round these: (centre, steps to either side) along the first dimension."""
+    path, r = next(iter(space.items()))
+    near = {
+        value: {**point, path: value}
+        for point, reach in centres
+        for k in range(-reach, reach + 1)
+        for value in [point[path] * 2.0 ** (k * r.step)]
+    }
+    return [near[value] for value in sorted(near)]
+
+
 def beyond_edge(space: Mapping[str, Range], observed: Mapping[str, tuple[Point, float]]) -> list[Point]:
     """The next points outward along each dimension in which the best point lies on an edge."""
-    finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
-    if not finite:
+    best = _best(observed)
+    if best is None:
         return []
-    best = min(finite, key=lambda vp: vp[0])[1]
     out = []
     for path, r in space.items():
         if r.log2 is None:
@@ -110,38 +121,78 @@ def beyond_edge(space: Mapping[str, Range], observed: Mapping[str, tuple[Point, 
     return out
 
 
+def sweep_study(sweep: Sweep, space: Mapping[str, Range], begin: Sequence[Point], lookup: Lookup) -> Study:
+    """A grid run in full, then closed at its edges; what it chooses is its best point, unfitted."""
+    found = _explore(begin, sweep.closure, space, lookup)
+    best = _best(found.observed)
+    if found.pending or best is None:
+        return found.unfinished()
+    edge = bool(beyond_edge(space, found.observed))
+    return Study(asked=found.asked, pending=[], more=0, chosen=Chosen(point=best, at_edge=edge, best_run=best))
+
+
 def _grid_study(tuning: Tuning, space: Mapping[str, Range], lookup: Lookup, points: int, where: str) -> Study:
-    asked = initial_grid(space)
-    if len(asked) > points:
+    begin = initial_grid(space)
+    if len(begin) > points:
         raise SuiteError(
-            f"{where}: the grid has {len(asked)} points, the budget pays for {points}; "
-            f"narrow the space or raise tuning.budget to {len(asked) * len(tuning.seeds)}"
+            f"{where}: the grid has {len(begin)} points, the budget pays for {points}; "
+            f"narrow the space or raise tuning.budget to {len(begin) * len(tuning.seeds)}"
         )
+    found = _explore(begin, points - len(begin), space, lookup, refine=tuning.refine)
+    best = _best(found.observed)
+    if found.pending or best is None:
+        return found.unfinished()
+    return _choose(tuning, space, found, best)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Explored:
+    """A grid as far as it is known."""
+
+    asked: list[Point]
+    pending: list[Point]
+    more: int
+    observed: dict[str, tuple[Point, float]]
+    """Points that were not skipped, with their values."""
+
+    def unfinished(self) -> Study:
+        """The study while points are pending, or where none of them gave a number."""
+        why = "" if self.pending else "every point diverged" if self.observed else "every point was skipped"
+        return Study(
+            asked=self.asked, pending=self.pending, more=self.more if self.pending else 0, failed=why
+        )
+
+
+def _explore(
+    begin: Sequence[Point], room: int, space: Mapping[str, Range], lookup: Lookup, refine: bool = False
+) -> _Explored:
+    """Look these points up, then those beyond an edge that holds the minimum (or half steps) while there's room."""
+    asked, todo = list(begin), list(begin)
     observed: dict[str, tuple[Point, float]] = {}
-    todo = list(asked)
     while todo:
-        pending = []
-        for point in todo:
-            value = lookup(point)
-            if value is None:
-                pending.append(point)
-            elif not math.isnan(value):
-                observed[key_of(point)] = (point, value)
+        values = [(point, lookup(point)) for point in todo]
+        observed.update({key_of(p): (p, v) for p, v in values if v is not None and not math.isnan(v)})
+        pending = [p for p, v in values if v is None]
         if pending:
-            return Study(asked=asked, pending=pending, more=points - len(asked))
-        room = points - len(asked)
+            return _Explored(asked=asked, pending=pending, more=room, observed=observed)
         todo = [p for p in beyond_edge(space, observed) if key_of(p) not in observed][:room]
-        if not todo and tuning.refine:
+        if not todo and refine:
             todo = [p for p in _half_steps(space, observed) if key_of(p) not in observed][:room]
         asked.extend(todo)
-    return _choose(tuning, space, observed, asked)
+        room -= len(todo)
+    return _Explored(asked=asked, pending=[], more=0, observed=observed)
+
+
+def _best(observed: Mapping[str, tuple[Point, float]]) -> Point | None:
+    """The point with the least value; None where none is finite."""
+    finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
+    return min(finite, key=lambda vp: vp[0])[1] if finite else None
 
 
 def _half_steps(space: Mapping[str, Range], observed: Mapping[str, tuple[Point, float]]) -> list[Point]:
-    finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
-    if not finite:
+    best = _best(observed)
+    if best is None:
         return []
-    best = min(finite, key=lambda vp: vp[0])[1]
     return [
         {**best, path: best[path] * 2.0 ** (sign * r.step / 2)}
         for path, r in space.items()
@@ -150,17 +201,8 @@ def _half_steps(space: Mapping[str, Range], observed: Mapping[str, tuple[Point, 
     ]
 
 
-def _choose(
-    tuning: Tuning,
-    space: Mapping[str, Range],
-    observed: Mapping[str, tuple[Point, float]],
-    asked: list[Point],
-) -> Study:
-    finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
-    if not finite:
-        why = "every point diverged" if observed else "every point was skipped"
-        return Study(asked=asked, pending=[], more=0, failed=why)
-    best = min(finite, key=lambda vp: vp[0])[1]
+def _choose(tuning: Tuning, space: Mapping[str, Range], found: _Explored, best: Point) -> Study:
+    observed = found.observed
     chosen, notes, regret = dict(best), [], None
     at_edge = any(any(q[p] != best[p] for p in space) for q in beyond_edge(space, observed))
     # The first dimension (the learning rate) is fitted; the others take the best run's value.
@@ -177,7 +219,7 @@ def _choose(
         regret = fit.regret
         notes.append(fit.reason)
     return Study(
-        asked=asked,
+        asked=found.asked,
         pending=[],
         more=0,
         chosen=Chosen(point=chosen, at_edge=at_edge, regret=regret, note="; ".join(notes), best_run=best),
@@ -243,10 +285,9 @@ def _optuna_study(
             worst = [v for _, v in observed.values() if math.isfinite(v)]
             # Divergence is told as clearly worse than anything finite: samplers need a number.
             study.tell(trial, value if math.isfinite(value) else (max(worst) + 10.0 if worst else 100.0))
-    finite = [(v, p) for p, v in observed.values() if math.isfinite(v)]
-    if not finite:
+    best = _best(observed)
+    if best is None:
         return Study(asked=asked, pending=[], more=0, failed="every point diverged or was skipped")
-    best = min(finite, key=lambda vp: vp[0])[1]
     edge = any(
         r.log2 is not None and min(abs(math.log2(best[p]) - e) for e in r.log2) < 0.05
         for p, r in space.items()

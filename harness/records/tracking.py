@@ -7,7 +7,6 @@ killed half-way leaves nothing twice. The only module that imports MLflow, and o
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.records.record import Planned, Record
-from harness.records.store import Row, write_atomically
+from harness.files import lock, write_atomically
+from harness.records.record import Planned, Record, Row
 from harness.records.tracking_content import (
     COMPLETE,
     DIGEST,
@@ -183,14 +182,11 @@ class Mirror:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One sender at a time; if another was at it, what the server holds is asked anew."""
-        folder = self.results / "runs"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "tracking.lock").open("a+") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            handle.seek(0)
+        with lock(self.results / "runs" / "tracking.lock") as handle:
             if handle.read() != self._token:
                 self._index.clear()
-                handle.truncate(0)
+                handle.seek(0)
+                handle.truncate()
                 handle.write(self._token)
                 handle.flush()
             yield

@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from harness.outcome import Table
-from harness.records.record import Planned, Record
-from harness.records.store import Row, code_of
+from harness.records.record import Planned, Record, Row, code_of
 
 KEY, DIGEST, COMPLETE = "harness.key", "harness.digest", "harness.complete"
 """Tags: which record a run mirrors, a digest of its content, and (set last) that all of it is there."""

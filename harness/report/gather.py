@@ -14,7 +14,11 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.planning import suite as suites
 from harness.planning.suite import Suite
-from harness.records.store import Row, Store, curves_frame, load_rows, probes_frame, trials_frame
+from harness.records.frames import curves_frame, probes_frame, trials_frame
+from harness.records.plans import load_rows, planned_profiles
+from harness.records.record import Row
+from harness.records.reference import read_reference
+from harness.records.store import Store
 from harness.report import words
 from harness.report.frames import axes_of
 from harness.report.labels import Labels, listed
@@ -57,7 +61,7 @@ def _names(store: Store, profile: str, names: Sequence[str], reference: bool) ->
     if reference:
         found = sorted(p.stem for p in (store.root / "reference" / profile).glob("*.jsonl"))
     else:
-        found = store.planned_profiles(profile)
+        found = planned_profiles(store, profile)
     if not found:
         what = "committed reference" if reference else "run"
         raise HarnessError(
@@ -68,13 +72,13 @@ def _names(store: Store, profile: str, names: Sequence[str], reference: bool) ->
 
 def collect(store: Store, profile: str, names: Sequence[str] = (), *, reference: bool = False) -> list[Gathered]:
     """Plans and rows of the suites run (or committed) at this profile, claims evaluated."""
-    shelf = None if reference else store.load()
+    records = None if reference else store.load()
     out = []
     for name in _names(store, profile, names, reference):
         if reference:
-            plan, rows = store.read_reference(name, profile)
+            plan, rows = read_reference(store, name, profile)
         else:
-            plan, rows = load_rows(store, name, profile, shelf)
+            plan, rows = load_rows(store, name, profile, records)
         gathered = Gathered(plan, rows)
         _evaluate(gathered, profile)
         out.append(gathered)

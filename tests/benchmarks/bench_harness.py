@@ -10,7 +10,9 @@ import pytest
 from harness.outcome import Curve
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.store import Shelf, Store, trials_frame
+from harness.records.frames import trials_frame
+from harness.records.record import RecordSet
+from harness.records.store import Store
 from tests.conftest import TOY_SUITE, run_toy
 
 TEN_THOUSAND = {
@@ -28,16 +30,16 @@ def suite(toy_workload):
 
 def test_plan_of_ten_thousand_missing_trials(benchmark, suite, tmp_path):
     """Target: under 2 s."""
-    plan = benchmark.pedantic(make_plan, (suite, Shelf(), tmp_path), rounds=3)
+    plan = benchmark.pedantic(make_plan, (suite, RecordSet(), tmp_path), rounds=3)
     assert len(plan.items) == 10_000
 
 
 def test_plan_of_ten_thousand_done_trials(benchmark, suite, tmp_path):
     """Target: under 2 s."""
-    shelf = Shelf()
-    for item in make_plan(suite, shelf, tmp_path).items:
-        shelf.add(run_toy(item.planned.trial))
-    plan = benchmark.pedantic(make_plan, (suite, shelf, tmp_path), rounds=3)
+    records = RecordSet()
+    for item in make_plan(suite, records, tmp_path).items:
+        records.add(run_toy(item.planned.trial))
+    plan = benchmark.pedantic(make_plan, (suite, records, tmp_path), rounds=3)
     assert not plan.pending
 
 
@@ -46,13 +48,13 @@ def test_load_of_ten_thousand_records(benchmark, suite, tmp_path):
     store = Store(tmp_path)
     store.prepare()
     curves = {"train_loss": Curve(steps=list(range(40)), values=[1 / 3] * 40)}
-    for item in make_plan(suite, Shelf(), tmp_path).items:
+    for item in make_plan(suite, RecordSet(), tmp_path).items:
         record = run_toy(item.planned.trial, curves=curves)
         path = store.path_of(record)
         path.parent.mkdir(exist_ok=True)
         path.write_text(record.model_dump_json())
-    shelf = benchmark.pedantic(store.load, rounds=3)
-    assert len(shelf) == 10_000
+    records = benchmark.pedantic(store.load, rounds=3)
+    assert len(records) == 10_000
 
 
 def test_help(benchmark):
@@ -66,7 +68,7 @@ def test_help(benchmark):
 
 
 def test_frame_of_ten_thousand_rows(benchmark, suite, tmp_path):
-    from harness.records.store import Row
+    from harness.records.record import Row
 
-    rows = [Row(i.planned, run_toy(i.planned.trial)) for i in make_plan(suite, Shelf(), tmp_path).items]
+    rows = [Row(i.planned, run_toy(i.planned.trial)) for i in make_plan(suite, RecordSet(), tmp_path).items]
     assert len(benchmark.pedantic(trials_frame, (rows,), rounds=3)) == 10_000

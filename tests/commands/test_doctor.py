@@ -29,7 +29,7 @@ def test_without_a_gpu_the_default_is_cpu_and_what_is_missing_is_said(machine):
     assert found["default_profile"] == "cpu"
     text = doctor.as_text(found)
     assert "no cuda here" in text
-    assert "harness execute round.json" in text
+    assert "harness execute round.zip" in text
     assert "disk space" in text
     smoke = next(p for p in found["profiles"] if p["profile"] == "smoke")
     assert smoke["estimated_minutes"] < 5

@@ -14,6 +14,7 @@ import pytest
 from harness import data
 from harness.data import commands
 from harness.errors import DataError
+from harness.files import sealed, unsealed
 from tests.data.texts import lines, write_tokens
 
 
@@ -120,7 +121,8 @@ def with_extra(members: Members) -> Members:
 
 
 def edit_json(**changes: object) -> Callable[[bytes], bytes]:
-    return lambda text: json.dumps({**json.loads(text), **changes}).encode()
+    """Another value under a checksum that fits."""
+    return lambda text: sealed({**unsealed(text), **changes}).encode()
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -129,8 +131,10 @@ def edit_json(**changes: object) -> Callable[[bytes], bytes]:
     (set_content("meta.json", edit_json(vocab_size=300)), "altered: its content is not that of corpus"),
     (set_content("meta.json", edit_json(digest="../../x")), "altered"),
     (set_content("meta.json", edit_json(dtype="object")), "not a corpus"),
-    (set_content("meta.json", lambda c: b"{"), r"meta\.json is not JSON"),
-    (set_content("meta.json", lambda c: b"[]"), r"meta\.json is not an object"),
+    (set_content("meta.json", lambda c: c.replace(b"my.txt", b"me.txt")), r"meta\.json: its content is not what"),
+    (set_content("index.json", lambda c: c[:-2]), r"index\.json: it is cut off"),
+    (set_content("meta.json", lambda c: b"{"), r"meta\.json: it is not JSON"),
+    (set_content("meta.json", lambda c: b"[]"), r"meta\.json: it is not an object"),
     (set_content("index.json", edit_json(state="../../x")), r"index\.json is malformed"),
     (set_content("index.json", edit_json(spec={"pth": "x"})), "unknown key 'pth'"),
     (renamed("train.bin", "../train.bin"), r"unexpected member '\.\./train\.bin', train\.bin expected"),

@@ -17,6 +17,7 @@ import pytest
 from harness import data
 from harness.data import build
 from harness.errors import DataError, UnknownNameError
+from harness.files import sealed, unsealed
 from tests.data.texts import documents, lines, write_tokens
 
 
@@ -108,11 +109,14 @@ def test_damage_is_named_with_the_cure(text: Path, tmp_path: Path) -> None:
     (corpus.path / "test.bin").unlink()
     with pytest.raises(DataError, match=r"test\.bin: missing"):
         data.load({"path": str(text)}, tmp_path / "d")
-    meta.write_text(whole.replace('"vocab_size": 256', '"vocab_size": 255'))
-    with pytest.raises(DataError, match=r"meta\.json: altered"):
+    meta.write_text(whole.replace('"name":"my.txt"', '"name":"me.txt"'))
+    with pytest.raises(DataError, match=r"meta\.json: altered: its content is not what its checksum says"):
         data.load({"path": str(text)}, tmp_path / "d")
-    meta.write_text(whole[:50])
-    with pytest.raises(DataError, match=r"meta\.json: not readable"):
+    meta.write_text(sealed({**unsealed(whole.encode()), "vocab_size": 255}))
+    with pytest.raises(DataError, match=r"meta\.json: altered: it describes corpus"):
+        data.load({"path": str(text)}, tmp_path / "d")
+    meta.write_text(whole[:200])
+    with pytest.raises(DataError, match=r"meta\.json: altered: it is cut off"):
         data.load({"path": str(text)}, tmp_path / "d")
     # Forcing a build replaces the damaged one.
     assert build.ensure({"path": str(text)}, tmp_path / "d", force=True).digest == corpus.digest
@@ -122,9 +126,31 @@ def test_damage_is_named_with_the_cure(text: Path, tmp_path: Path) -> None:
 def test_a_damaged_index_entry_means_building_again(text: Path, tmp_path: Path) -> None:
     first = data.digest({"path": str(text)}, tmp_path / "d")
     (entry,) = (tmp_path / "d" / "index").glob("*.json")
+    whole = entry.read_text()
     entry.write_text("{")
     assert data.digest({"path": str(text)}, tmp_path / "d") == first
-    assert json.loads(entry.read_text())["digest"] == first
+    assert entry.read_text() == whole
+
+
+def test_an_index_entry_of_another_spec_leads_nowhere(text: Path, tmp_path: Path) -> None:
+    first = data.digest({"path": str(text)}, tmp_path / "d")
+    (entry,) = (tmp_path / "d" / "index").glob("*.json")
+    other = tmp_path / "other.txt"
+    other.write_text(lines(50_000, seed=2))
+    second = data.digest({"path": str(other)}, tmp_path / "d")
+    (mine,) = (p for p in (tmp_path / "d" / "index").glob("*.json") if p != entry)
+    mine.write_bytes(entry.read_bytes())
+    assert first != second == data.digest({"path": str(other)}, tmp_path / "d")
+
+
+def test_a_corpus_of_an_earlier_version_has_no_checksum_in_its_meta(text: Path, tmp_path: Path) -> None:
+    corpus = data.load({"path": str(text)}, tmp_path / "d")
+    meta = corpus.path / "meta.json"
+    meta.write_text(json.dumps(unsealed(meta.read_bytes()), indent=1))
+    assert data.load({"path": str(text)}, tmp_path / "d").digest == corpus.digest
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "sha257": ""}))
+    with pytest.raises(DataError, match="it has unknown entries: sha257"):
+        data.load({"path": str(text)}, tmp_path / "d")
 
 
 def test_what_a_killed_build_left_is_cleared(text: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from harness import plugins
 from harness.execution import execute as execution
 from harness.execution.execute import TrialBusyError, failed, trial_lock
 from harness.fingerprint import trial_fingerprint
+from harness.records.encoding import encode
 from harness.records.record import FINISHED, Record
 from harness.trial import Trial
 from tests.execution.executors.conftest import Bench
@@ -132,12 +133,12 @@ def test_a_record_that_another_runner_stored_meanwhile_is_returned(bench, tmp_pa
     record = bench.run(job)
     folder = tmp_path / "records" / record.identity[:2]
     folder.mkdir(parents=True)
-    (folder / f"{record.identity}.0123456789.json").write_text(record.model_dump_json())
+    (folder / f"{record.identity}.0123456789.json").write_bytes(encode(record))
     (bench.folders.scratch(job) / execution.RESULT).unlink()
     assert bench.run(job) == record and len(bench.lines("begin")) == 1
     # One of other code does not count.
-    other = record.model_dump(mode="json") | {"fingerprint": {"x": "y"}}
-    (folder / f"{record.identity}.0123456789.json").write_text(json.dumps(other))
+    other = record.model_copy(update={"fingerprint": {"x": "y"}})
+    (folder / f"{record.identity}.0123456789.json").write_bytes(encode(other))
     assert bench.run(job) != record and len(bench.lines("begin")) == 2
 
 

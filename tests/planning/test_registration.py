@@ -15,7 +15,7 @@ from harness.planning.registration import (
     with_seeds,
 )
 from harness.planning.suite import Suite
-from harness.records.store import Shelf
+from harness.records.record import RecordSet
 
 NOBODY = {"has_records": lambda entry: False}
 EVERYBODY = {"has_records": lambda entry: True}
@@ -140,12 +140,12 @@ def test_told_history_counts_as_data_seen():
 
 def test_the_plan_draws_evaluation_seeds_from_the_range_and_tuning_seeds_from_their_own(toy_suite):
     moved = toy_suite.model_copy(update={"first_seed": 20_000})
-    plan = make_plan(moved, Shelf(), None)
+    plan = make_plan(moved, RecordSet(), None)
     assert {i.planned.trial.seed for i in plan.items if i.planned.role == "tuning"} == {1000}
     adamw = {"optimizer": {"name": "adamw"}}
     fixed = {"base": {"optimizer": {"lr": 0.01}}, "tuning": None, "arms": {"adamw": adamw}}
     untuned = Suite.model_validate({**moved.model_dump(), **fixed})
-    assert {i.planned.trial.seed for i in make_plan(untuned, Shelf(), None).items} == {20_000, 20_001, 20_002}
+    assert {i.planned.trial.seed for i in make_plan(untuned, RecordSet(), None).items} == {20_000, 20_001, 20_002}
 
 
 def test_the_analysis_digest_covers_every_file_that_judges():

@@ -17,14 +17,13 @@ import pytest
 from harness.errors import HarnessError
 from harness.outcome import Curve, Table
 from harness.records import tracking
-from harness.records.record import Planned, Record
-from harness.records.store import Row
+from harness.records.record import Planned, Record, Row
 from harness.records.tracking import Follower, Mirror, sync, tracking_uri
 from harness.records.tracking_content import clean_name, contents, flatten, summarise
 from harness.trial import Trial
 
 mlflow = pytest.importorskip("mlflow")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_row(seed=0, suite="muon_scaling", arm="adamw", points=3, labels=None, **fields) -> Row:
@@ -291,7 +290,7 @@ def test_a_failing_server_counts_as_away(results):
 def test_two_senders_at_once_send_each_run_once(results):
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from harness import tracking\nfrom tests.records.test_tracking import make_row\n"
+        "from harness.records import tracking\nfrom tests.records.test_tracking import make_row\n"
         f"summary = tracking.sync([make_row(s) for s in range(6)], {str(results)!r})\n"
         "print(summary.sent, summary.already)"
     )

@@ -7,7 +7,6 @@ whose runner was killed before it could store it is not computed twice. Needs to
 from __future__ import annotations
 
 import fcntl
-import gc
 import hashlib
 import shutil
 import time
@@ -74,11 +73,7 @@ def execute(
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            status, reason = _status_of(error), _explain(error)
-            # The traceback's frames hold the trial's tensors: let go of them before the next trial.
-            error.__traceback__ = None
-            _free_memory(job.device)
-            fields = {"status": status, "reason": reason}
+            fields = {"status": _status_of(error), "reason": _explain(error)}
             record = _record(job, started, began, prints, numerics, fields)
         _leave(job, folders, record)
         return record
@@ -175,7 +170,7 @@ def _record(
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
         trial=job.trial, started=started, seconds=seconds, fingerprint=prints, numerics_class=numerics,
-        environment=_environment(job), **fields,
+        environment=_environment(job), plugins={p.name: p.digest for p in registry.loaded_plugins()}, **fields,
     )
 
 
@@ -261,14 +256,6 @@ def _explain(error: BaseException) -> str:
         return str(error)[-REASON_CHARACTERS:]
     trace = "".join(traceback.format_exception(error))
     return trace[-REASON_CHARACTERS:].strip()
-
-
-def _free_memory(device: str) -> None:
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
 
 
 def _now() -> str:

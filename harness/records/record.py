@@ -47,6 +47,8 @@ class Record(BaseModel):
     """Clocks: setup, training, evaluation, probes, total."""
     fingerprint: dict[str, str] = {}
     """First-party module -> digest of its syntax tree."""
+    plugins: dict[str, str] = {}
+    """File name of each plug-in that the trial's process had loaded -> digest of its sources."""
     numerics_class: str = ""
     """Torch version, CPU capability or GPU model, deterministic flags: what bit-identity holds within."""
     environment: dict[str, Any] = {}

@@ -217,7 +217,7 @@ def test_failed_keeps_the_end_of_a_long_reason(bench):
 
 
 def test_executing_needs_only_four_packages():
-    heavy = ["pandas", "hydra", "omegaconf", "optuna", "rich", "typer", "mlflow", "pebble", "scipy", "pyarrow",
+    heavy = ["pandas", "hydra", "omegaconf", "optuna", "rich", "typer", "mlflow", "scipy", "pyarrow",
              "seaborn", "matplotlib", "statsmodels", "jinja2", "tokenizers"]
     code = (
         "import sys\n"

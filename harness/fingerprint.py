@@ -189,22 +189,22 @@ def _trial_fingerprint(workload: str, methods: tuple[tuple[str, str], ...]) -> M
     return fingerprint(names, files)
 
 
-def trial_plugins(trial: Trial, probes: Mapping[str, Mapping[str, Any]]) -> list[Plugin]:
-    """The loaded plug-ins that this trial names a method or workload of; also in its probes' settings."""
+def trial_plugins(
+    trial: Trial, probes: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[Plugin, tuple[str, ...]]]:
+    """The loaded plug-ins that this trial names something of, also in its probes' settings; with its kinds."""
     module = workload_module(trial.workload)
     config = module.Config.model_validate(trial.config)
     named = {(kind, value["name"]) for _, kind, value in method_sections(module, config)}
     words = set(_words(probes))
     file = Path(str(module.__file__))
 
-    def is_named(plugin: Plugin) -> bool:
+    def kinds(plugin: Plugin) -> tuple[str, ...]:
         mine = [e for e in registry.entries() if e.plugin is plugin]
-        return (
-            any((e.kind, e.name) in named or (e.kind == "rank" and e.name in words) for e in mine)
-            or file in plugin.paths
-        )
+        found = {e.kind for e in mine if (e.kind, e.name) in named or (e.kind == "rank" and e.name in words)}
+        return tuple(sorted(found | ({"workload"} if file in plugin.paths else set())))
 
-    return [p for p in registry.loaded_plugins() if is_named(p)]
+    return [(p, kinds(p)) for p in registry.loaded_plugins() if kinds(p)]
 
 
 def _words(value: Any) -> Iterator[str]:

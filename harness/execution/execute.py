@@ -29,9 +29,12 @@ from harness.records.record import FINISHED, Artifact, Record, Status
 from harness.trial import digest
 from harness.workload import Context, Outcome, method_sections, workload_module
 
+NOT_VERIFIED = "not: the workload evaluates no stored weights"
 REASON_CHARACTERS = 4000
 """Length of a record's reason: its end is kept."""
 RESULT = "result.json"
+WEIGHTS = "weights.pt"
+"""What a trial with plug-ins was evaluated with, kept until its losses are recomputed."""
 OUT_OF_MEMORY = (
     "can't allocate memory", "Cannot allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 )
@@ -62,7 +65,7 @@ def execute(
             return failed(job, "skipped", missing, time.monotonic() - began, started)
         numerics = numerics_class(job.device, job.threads)
     except Exception as error:
-        return failed(job, "crashed", _explain(error), time.monotonic() - began, started)
+        return failed(job, "crashed", explain(error), time.monotonic() - began, started)
     with trial_lock(job, folders, wait):
         found = _already(job, folders, prints, numerics)
         if found is not None:
@@ -73,9 +76,9 @@ def execute(
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            fields = {"status": _status_of(error), "reason": _explain(error)}
+            fields = {"status": _status_of(error), "reason": explain(error)}
             record = _record(job, started, began, prints, numerics, fields)
-        _leave(job, folders, record)
+        leave(job, folders, record)
         return record
 
 
@@ -136,6 +139,7 @@ def _run(
             artifact_folder=staging,
             probes=job.probes,
             needs=folders.needed(job),
+            weights_file=scratch / WEIGHTS if job.plugins else None,
             checkpoint_token=token,
             checkpoint_seconds=job.checkpoint_seconds,
             on_progress=on_progress,
@@ -154,6 +158,7 @@ def _run(
         "seconds": outcome.seconds,
         "resumed": outcome.resumed,
         "artifacts": _artifacts(staging),
+        "verified": "" if not job.plugins or hasattr(module, "evaluate") else NOT_VERIFIED,
     }
 
 
@@ -214,22 +219,24 @@ def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) 
             and record.numerics_class == numerics
             and record.status in FINISHED
             and (record.status != "completed" or not record.lacks_probe(job.probes))
-            and (path.name != RESULT or _has_artifacts(record, folders.staging(job)))
+            and (path.name != RESULT or _has_files(record, job, folders))
         )
         if good:
             return record
     return None
 
 
-def _has_artifacts(record: Record, folder: Path) -> bool:
+def _has_files(record: Record, job: Job, folders: Folders) -> bool:
     def intact(artifact: Artifact) -> bool:
-        path = folder / artifact.file
+        path = folders.staging(job) / artifact.file
         return path.is_file() and path.stat().st_size == artifact.bytes
 
-    return all(intact(a) for a in record.artifacts.values())
+    unverified = bool(job.plugins) and record.status == "completed" and not record.verified
+    there = not unverified or (folders.scratch(job) / WEIGHTS).is_file()
+    return there and all(intact(a) for a in record.artifacts.values())
 
 
-def _leave(job: Job, folders: Folders, record: Record) -> None:
+def leave(job: Job, folders: Folders, record: Record) -> None:
     """Leave the result in the scratch folder until the runner has stored it; a full disk fails nothing here."""
     scratch = folders.scratch(job)
     temporary = scratch / f".{RESULT}"
@@ -250,7 +257,7 @@ def _status_of(error: BaseException) -> Status:
     return "out_of_memory" if isinstance(error, MemoryError) or torch_says or told else "crashed"
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Users' errors by their message; others with the end of their traceback."""
     if isinstance(error, HarnessError):
         return str(error)[-REASON_CHARACTERS:]

@@ -19,6 +19,7 @@ from harness.execution import process, server
 from harness.execution.execute import failed
 from harness.execution.jobs import Folders, Job
 from harness.execution.slots import Slot
+from harness.execution.verification import is_due
 from harness.records.record import Record, Status
 
 START_SECONDS = 180.0
@@ -52,6 +53,8 @@ class Lane:
         self._scheduled = self._began = self._share = 0.0
         self._stopped = 0.0
         self._announced = False
+        self._record: Record | None = None
+        """The trial's, while its losses are recomputed."""
 
     # --- the server ----------------------------------------------------------------------------------------
 
@@ -124,7 +127,7 @@ class Lane:
     def start(self, job: Job, folders: Folders) -> None:
         """Run a job, starting the server if need be."""
         self.job, self.folders = job, folders
-        self._attempts, self._announced = 0, False
+        self._attempts, self._announced, self._record = 0, False, None
         self._schedule()
 
     def _schedule(self) -> None:
@@ -135,7 +138,9 @@ class Lane:
         dead = self._server is None or self._server.poll() is not None
         if dead or self.control is None or self._variables != self.slot.environment():
             self._open(self.job.trial.workload)
-        order = {"job": self.job.model_dump(mode="json"), "folders": self.folders.plain()}
+        order: dict[str, Any] = {"job": self.job.model_dump(mode="json"), "folders": self.folders.plain()}
+        if self._record is not None:
+            order["record"] = self._record.model_dump(mode="json")
         process.give_order(self.folder, order)
         if self._ready:
             self._say("start")
@@ -200,8 +205,8 @@ class Lane:
     def last_words(self) -> list[tuple[Job, str, float, Record]]:
         """The record of a job that has finished but was not polled; a running one has none."""
         done = any(word == "exit" and about[0] == 0 for word, *about in self._heard())
-        record = self._received() if self.job is not None and done else None
-        if record is None:
+        record = self._received() if done else None
+        if self.job is None or record is None or (self._record is None and is_due(self.job, record)):
             return []
         job, kind, share, _ = self._over(record)
         return [(job, kind, share, record)]
@@ -209,16 +214,20 @@ class Lane:
     # --- ends ----------------------------------------------------------------------------------------------
 
     def _finish(self, code: int) -> list[Event]:
+        assert self.job is not None
         if code or self._stopped:
             return [self._over(self._death(_exit(code)))]
         try:
             record = self._received()
         except (OSError, ValueError):
             return [self._over(self._death(_exit(code)))]
+        if record is not None and self._record is None and is_due(self.job, record):
+            self._record, self._attempts = record, 0
+            self._schedule()
+            return []
         if record is not None:
             return [self._over(record)]
         job, self.job = self.job, None
-        assert job is not None
         return [(job, "waiting", 0.0, None)]
 
     def _received(self) -> Record | None:
@@ -259,6 +268,8 @@ class Lane:
 
     def _failure(self, status: Status, reason: str) -> Record:
         assert self.job is not None
+        if self._record is not None:
+            reason = f"its losses could not be recomputed from its weights: {reason}"
         tail = _tail(self.folder / process.OUTPUT)
         told = f"{reason}\nLast lines of its output:\n{tail}" if tail else reason
         return failed(self.job, status, told, time.monotonic() - (self._began or self._scheduled))

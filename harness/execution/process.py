@@ -71,13 +71,22 @@ def _work(folder: Path) -> int:
             (folder / PROGRESS).write_text(f"{began} {share}")
 
     on_progress(0.0)
-    from harness.execution.execute import TrialBusyError, execute
+    from harness.execution.execute import TrialBusyError, execute, leave, trial_lock
     from harness.execution.jobs import Folders, Job
 
     order = json.loads((folder / ORDER).read_bytes())
     job, folders = Job.model_validate(order["job"]), Folders.of(order["folders"])
     try:
-        text = execute(job, folders, on_progress, wait=False).model_dump_json()
+        if "record" in order:
+            from harness.execution.verification import verify
+            from harness.records.record import Record
+
+            with trial_lock(job, folders, wait=False):
+                record = verify(job, folders, Record.model_validate(order["record"]))
+                leave(job, folders, record)
+        else:
+            record = execute(job, folders, on_progress, wait=False)
+        text = record.model_dump_json()
     except TrialBusyError:
         text = BUSY
     temporary = folder / f".{RESULT}"

@@ -76,7 +76,7 @@ def spawned(folder: str, parent: int) -> None:
 def prepare(workloads: list[str]) -> None:
     """Import and look up, once, what each trial would: nothing here starts a thread or runs an operator."""
     # The first use of a torch optimizer imports the compiler's front, more than a second of every trial.
-    import numpy.random
+    import numpy.random  # noqa: F401
     import torch._dynamo
     import torch.optim  # noqa: F401
 

@@ -18,6 +18,11 @@ def _owners() -> dict[str, list[str]]:
     return {top: sorted(set(names)) for top, names in metadata.packages_distributions().items()}
 
 
+def is_known(top: str) -> bool:
+    """Whether Python or an installed distribution has a module of this name."""
+    return top in sys.stdlib_module_names or top in _owners()
+
+
 def matters(top: str) -> bool:
     """Whether this top-level name is of code that Python or the numerics class do not already stand for."""
     return top not in sys.stdlib_module_names and top not in KNOWN

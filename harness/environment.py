@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,23 @@ PACKAGES = (
 """Packages whose version a record keeps, where installed."""
 CODE = ("harness", "baselines", "suites", "constraints.txt", "pyproject.toml")
 """Paths of the repository whose changes make it dirty; results and documents do not."""
+NUMERIC_VARIABLES = (
+    "ATEN_CPU_CAPABILITY", "BLIS_ARCH_TYPE", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA",
+    "KMP_DETERMINISTIC_REDUCTION", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "OMP_DYNAMIC", "OMP_SCHEDULE", "OMP_THREAD_LIMIT",
+    "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_CUDNN_V8_API_DISABLED", "TORCH_LINEAR_FLATTEN_3D",
+)  # fmt: skip
+"""Variables by which libraries choose kernels, precision or the order of sums: part of the numerics class."""
+NUMERIC_PREFIXES = ("TORCHINDUCTOR_", "TRITON_")
+"""Every variable that begins so chooses generated code, those in NEUTRAL apart."""
+NEUTRAL = (
+    "TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_FX_GRAPH_CACHE",
+    "TRITON_CACHE_DIR", "TRITON_HOME",
+)  # fmt: skip
+"""Those of them that say where generated code lies and how it is made."""
+OWN = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TORCHINDUCTOR_DETERMINISTIC": "1"}
+"""What harness.determinism sets; another value counts."""
 ISA_FLAGS = ("avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "amx_tile", "avx_vnni")
 """CPU flags by which oneDNN chooses its kernels beyond torch's own capability levels."""
 
@@ -54,7 +71,7 @@ def environment(device: str = "cpu", threads: int = 1) -> dict[str, Any]:
 
 
 def numerics_class(device: str = "cpu", threads: int | None = None) -> str:
-    """What bit-identity holds within: torch build, CPU capability and vendor or GPU model, flags.
+    """What bit-identity holds within: torch build, CPU capability and vendor or GPU model, flags, settings.
 
     Threads, dtype and device kind are config, so part of the identity; ``threads`` is accepted and not used.
     Raises RuntimeError for a CUDA device that is not there.
@@ -67,7 +84,18 @@ def numerics_class(device: str = "cpu", threads: int | None = None) -> str:
         unit = f"{torch.cuda.get_device_name(torch.device(device))} cuda {torch.version.cuda}"
     else:
         unit = " ".join([_capability(), _cpu()["vendor"], *_cpu()["isa"]]).strip()
-    return f"torch {torch.__version__}, {unit}, deterministic"
+    return ", ".join([f"torch {torch.__version__}", unit, "deterministic", *numeric_settings(os.environ)])
+
+
+def numeric_settings(variables: Mapping[str, str]) -> list[str]:
+    """``NAME=value`` of each set variable that may change a number's last digits, in order of their names."""
+    return [
+        f"{name}={value}"
+        for name, value in sorted(variables.items())
+        if (name in (*NUMERIC_VARIABLES, *OWN) or name.startswith(NUMERIC_PREFIXES))
+        and name not in NEUTRAL
+        and OWN.get(name) != value
+    ]
 
 
 def missing_device(device: str) -> str:

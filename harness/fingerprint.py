@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import harness.workloads
-from harness import registry, sources
+from harness import distributions, registry, sources
 from harness.plugins import Plugin
 from harness.trial import Trial
 from harness.workload import method_sections, workload_module
@@ -90,28 +90,23 @@ def _package_folder(top: str) -> Path:
 
 
 def _module_file(module: str, roots: Mapping[str, Path]) -> Path | None:
+    """The source of a module: in the packages that ship, of a plug-in, or beside one."""
     if module in roots:
         return roots[module]
-    top = module.split(".")[0]
-    if top in FIRST_PARTY:
-        base = _package_folder(top).joinpath(*module.split(".")[1:])
-        if module.startswith(WORKLOADS):
-            # Perhaps one that a plug-in or an installed package adds.
-            name = module.removeprefix(WORKLOADS)
-            added = [Path(p, name) for p in harness.workloads.__path__[1:]]
-            base = next((b for b in [base, *added] if b.with_suffix(".py").is_file()), base)
-    else:
-        # A helper beside a plug-in.
-        for file in roots.values():
-            base = file.parent.joinpath(*module.split("."))
-            if base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
-                break
-        else:
-            return None
-    for file in (base.with_suffix(".py"), base / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
+    top, *parts = module.split(".")
+    if top not in FIRST_PARTY:
+        return next(filter(None, (_source(file.parent.joinpath(top, *parts)) for file in roots.values())), None)
+    found = _source(_package_folder(top).joinpath(*parts))
+    if found is None and module.startswith(WORKLOADS):
+        # Perhaps one that a plug-in or an installed package adds.
+        added = (_source(Path(p, *parts[1:])) for p in harness.workloads.__path__[1:])
+        found = next(filter(None, added), None)
+    return found
+
+
+def _source(base: Path) -> Path | None:
+    """The file of a module or of a package whose path without suffix this is."""
+    return next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
 
 
 @cache
@@ -123,40 +118,66 @@ def _scan(file: Path, modified_ns: int, module: str) -> tuple[str, frozenset[str
 
 
 def import_closure(modules: Iterable[str], files: Mapping[str, Path] | None = None) -> dict[str, Path]:
-    """Every first-party module reachable from these by import, EXEMPT apart -> its file.
+    """Every module reachable from these by import, EXEMPT apart -> its file: first-party ones, and what a
+    plug-in or a method from elsewhere imports from sources that may be edited.
 
     ``files`` gives the files of plug-in modules, whose folders are first-party too.
     """
-    files = dict(files or {})
+    return _closure(modules, dict(files or {}))[0]
+
+
+def _closure(modules: Iterable[str], files: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """(module -> file, distribution -> version): installed code counts where a user's code imports it."""
     found: dict[str, Path] = {}
-    todo = list(modules)
+    versions: dict[str, str] = {}
+    todo = [(module, True) for module in modules]
+
+    def first_party(name: str) -> Path | None:
+        return _module_file(name, files)
+
     while todo:
-        module = todo.pop()
+        module, by_user = todo.pop()
         if module in found or _exempt(module):
             continue
-        file = _module_file(module, files)
+        top = module.partition(".")[0]
+        find: Callable[[str], Path | None] = first_party
+        if by_user and top not in FIRST_PARTY and not find(module) and distributions.matters(top):
+            if held := distributions.versions(top):
+                versions.update(held)
+                continue
+            find = _elsewhere
+        file = find(module)
         if file is None:
             # A name inside a module, whose own package's __init__ is then looked at; a submodule's is not.
             parent = module.rpartition(".")[0]
-            if parent and _module_file(parent, files):
-                todo.append(parent)
+            if parent and find(parent):
+                todo.append((parent, by_user))
             continue
-        if module.split(".")[0] not in FIRST_PARTY and "." in module:
-            todo.append(module.rpartition(".")[0])
+        theirs = top not in FIRST_PARTY
+        if theirs and "." in module:
+            todo.append((module.rpartition(".")[0], by_user))
         found[module] = file
-        todo.extend(_scan(file, file.stat().st_mtime_ns, module)[1])
-    return found
+        todo.extend((name, theirs) for name in _scan(file, file.stat().st_mtime_ns, module)[1])
+    return found, versions
+
+
+def _elsewhere(module: str) -> Path | None:
+    """The source of a module that no distribution holds, or one that may be edited."""
+    top, *parts = module.split(".")
+    folder = distributions.folder(top)
+    return _source(folder.joinpath(top, *parts)) if folder else None
 
 
 def fingerprint(modules: Iterable[str], files: Mapping[str, Path] | None = None) -> dict[str, str]:
-    """Module -> digest of its syntax tree, for the import closure of these modules.
+    """Module -> digest of its syntax tree, for the import closure of these modules; and distribution -> version
+    of what users' code imports from installed packages.
 
-    A plug-in module is named by its file name, so that copies on other machines agree.
+    A plug-in is named by its file, so that copies on other machines agree.
     """
     files = dict(files or {})
-    out = {}
-    for module, file in import_closure(modules, files).items():
-        name = file.stem if module in files else module
+    found, out = _closure(modules, files)
+    for module, file in found.items():
+        name = file.name if module in files else module
         out[name] = _scan(file, file.stat().st_mtime_ns, module)[0]
     return dict(sorted(out.items()))
 
@@ -189,22 +210,22 @@ def _trial_fingerprint(workload: str, methods: tuple[tuple[str, str], ...]) -> M
     return fingerprint(names, files)
 
 
-def trial_plugins(trial: Trial, probes: Mapping[str, Mapping[str, Any]]) -> list[Plugin]:
-    """The loaded plug-ins that this trial names a method or workload of; also in its probes' settings."""
+def trial_plugins(
+    trial: Trial, probes: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[Plugin, tuple[str, ...]]]:
+    """The loaded plug-ins that this trial names something of, also in its probes' settings; with its kinds."""
     module = workload_module(trial.workload)
     config = module.Config.model_validate(trial.config)
     named = {(kind, value["name"]) for _, kind, value in method_sections(module, config)}
     words = set(_words(probes))
     file = Path(str(module.__file__))
 
-    def is_named(plugin: Plugin) -> bool:
+    def kinds(plugin: Plugin) -> tuple[str, ...]:
         mine = [e for e in registry.entries() if e.plugin is plugin]
-        return (
-            any((e.kind, e.name) in named or (e.kind == "rank" and e.name in words) for e in mine)
-            or file in plugin.paths
-        )
+        found = {e.kind for e in mine if (e.kind, e.name) in named or (e.kind == "rank" and e.name in words)}
+        return tuple(sorted(found | ({"workload"} if file in plugin.paths else set())))
 
-    return [p for p in registry.loaded_plugins() if is_named(p)]
+    return [(p, kinds(p)) for p in registry.loaded_plugins() if kinds(p)]
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from harness import sources
+from harness import distributions, sources
 from harness.errors import PluginError
 
 
@@ -220,7 +220,7 @@ def _offer_helpers(plugin: Plugin) -> None:
                     f"{plugin.path}: imports {top!r} from its folder, and {owner.path} imports another {top!r} "
                     "from its own; rename one of them"
                 )
-        elif top in sys.stdlib_module_names or top in sys.modules:
+        elif top in sys.modules or distributions.is_known(top):
             raise PluginError(
                 f"{plugin.path}: imports {top!r}, which lies in its folder and is a module of that name "
                 f"elsewhere, too; rename {plugin.path.parent / top}"

@@ -193,11 +193,11 @@ def job_of(item: Item, folders: Folders | None, **settings: Any) -> Job:
     planned = item.planned
     named = trial_plugins(planned.trial, planned.probes)
     if folders is not None and folders.plugins is not None:
-        for plugin in named:
+        for plugin, _ in named:
             plugins.write_copy(plugin, folders.plugins)
     return jobs.job_of(
         planned.trial,
-        tuple(jobs.Plugin(name=p.name, digest=p.digest) for p in named),
+        tuple(jobs.Plugin(name=p.name, digest=p.digest, kinds=kinds) for p, kinds in named),
         probes={k: dict(v) for k, v in planned.probes.items()},
         needs={name: _need(need.record) for name, need in item.needs.items() if need.record},
         exclusive=planned.role == "timing",

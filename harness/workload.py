@@ -9,6 +9,8 @@ trackers or searches, and offers
     data_spec(config)     what data it reads, for harness.data, or None
     cost(config)          -> Cost, without training
     run(trial, config, context) -> Outcome
+    evaluate(trial, config, context) -> metrics recomputed from context.weights_file without an optimizer
+                          (optional; without it, a user's method cannot be verified)
 
 Declarations only, nothing that could change a number: records do not go stale when a field is added here.
 """
@@ -72,6 +74,8 @@ class Context:
     """Probe name -> settings."""
     needs: Mapping[str, Path] = field(default_factory=dict)
     """Name -> artifact folder of a needed trial."""
+    weights_file: Path | None = None
+    """Where a run leaves the weights that it was last evaluated with, and ``evaluate`` finds them."""
     checkpoint_token: str = ""
     """Fingerprint and numerics class: a checkpoint with another token is not resumed."""
     checkpoint_seconds: float = 30.0

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness import environment as env
+from harness.determinism import make_deterministic
 
 
 def test_environment_is_plain_data_without_the_hosts_name():
@@ -24,11 +25,31 @@ def test_environment_is_plain_data_without_the_hosts_name():
     assert str(Path.home()) not in text
 
 
-def test_numerics_class_names_torch_and_the_cpus_capability():
+@pytest.fixture
+def no_settings(monkeypatch):
+    for setting in env.numeric_settings(os.environ):
+        monkeypatch.delenv(setting.partition("=")[0])
+
+
+def test_numerics_class_names_torch_and_the_cpus_capability(no_settings):
     name = env.numerics_class("cpu")
     assert name == env.numerics_class("cpu", 7)
     assert torch.__version__ in name and torch.backends.cpu.get_cpu_capability() in name
     assert name.endswith("deterministic")
+
+
+def test_variables_that_change_last_digits_are_part_of_the_class(no_settings, monkeypatch):
+    before = env.numerics_class("cpu")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    assert env.numerics_class("cpu") == before
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
+    monkeypatch.setenv("TORCHINDUCTOR_FREEZING", "1")
+    assert env.numerics_class("cpu") == f"{before}, MKL_CBWR=AVX2, TORCHINDUCTOR_FREEZING=1"
+
+
+def test_what_the_switches_set_counts_only_where_it_is_another():
+    assert env.numeric_settings({"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "HOME": "/"}) == []
+    assert env.numeric_settings({"CUBLAS_WORKSPACE_CONFIG": ":16:8"}) == ["CUBLAS_WORKSPACE_CONFIG=:16:8"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -47,12 +68,12 @@ def restored():
 
 def test_make_deterministic_sets_threads_and_algorithms(restored):
     torch._C._set_deterministic_algorithms(False, warn_only=False)
-    env.make_deterministic("cpu", 1)
+    make_deterministic("cpu", 1)
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
-    env.make_deterministic("cuda:0", 1)
+    make_deterministic("cuda:0", 1)
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
-    env.make_deterministic("cpu", 1)
+    make_deterministic("cpu", 1)
     assert not torch.utils.deterministic.fill_uninitialized_memory
     assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

@@ -67,7 +67,7 @@ def test_a_round_executes_on_a_bare_machine_and_comes_back(bare, text, tmp_path)
         "import sys\n"
         "from harness import exchange\n"
         "code = exchange.main(sys.argv[1:])\n"
-        "extra = {'pandas', 'hydra', 'optuna', 'typer', 'rich', 'mlflow', 'scipy', 'pebble'} & set(sys.modules)\n"
+        "extra = {'pandas', 'hydra', 'optuna', 'typer', 'rich', 'mlflow', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {extra}' if extra else code)"
     )
     # -S: no site-packages, so only the bare folder and this checkout are importable.

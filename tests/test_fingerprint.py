@@ -1,5 +1,7 @@
 """What makes a record stale: edits of what a number rests on, all of them; and of nothing else."""
 
+import importlib
+import json
 import shutil
 from pathlib import Path
 
@@ -7,9 +9,11 @@ import pytest
 
 import baselines
 import harness
+from harness import distributions, registry
 from harness import fingerprint as module
 from harness.fingerprint import EXEMPT, changed_modules, source_digest, trial_fingerprint
 from harness.trial import Trial
+from tests.test_registry import clean  # noqa: F401
 
 PACKAGES = {"harness": Path(harness.__file__).parent, "baselines": Path(next(iter(baselines.__path__)))}
 
@@ -133,3 +137,99 @@ def test_an_exempt_module_is_neither_in_a_fingerprint_nor_followed():
 def test_a_declaration_for_readers_is_not_code():
     assert source_digest("METRICS = {'a': 1}\nX = 1\n") == source_digest("METRICS = {'a': 2}\nX = 1\n")
     assert source_digest("OTHER = {'a': 1}\n") != source_digest("OTHER = {'a': 2}\n")
+
+
+# --- code that a user's method brings -----------------------------------------------------------------------
+
+METHOD = """
+from dataclasses import dataclass
+from harness.registry import register
+{imports}
+
+@register("rank", name="far_rank")
+@dataclass(frozen=True, kw_only=True)
+class FarRank:
+    scale: float = 1.0
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Makes a distribution of one package importable, as pip leaves it."""
+
+    def caches():
+        importlib.invalidate_caches()
+        distributions._owners.cache_clear()
+        registry._baselines.cache_clear()
+        module._trial_fingerprint.cache_clear()
+
+    def install(name: str, text: str, editable: bool = False) -> Path:
+        site = tmp_path / "site"
+        package, about = site / name, site / f"{name}-1.2.dist-info"
+        package.mkdir(parents=True)
+        about.mkdir()
+        (package / "__init__.py").write_text("from . import parts\n")
+        (package / "parts.py").write_text("SIZE = 1\n")
+        (package / "method.py").write_text(text)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (about / "top_level.txt").write_text(f"{name}\n")
+        (about / "entry_points.txt").write_text(f"[harness.methods]\nrank.far_rank = {name}.method\n")
+        (about / "direct_url.json").write_text(json.dumps({"dir_info": {"editable": editable}}))
+        monkeypatch.syspath_prepend(str(site))
+        caches()
+        return package
+
+    yield install
+    monkeypatch.undo()
+    caches()
+
+
+def far() -> dict[str, str]:
+    module._trial_fingerprint.cache_clear()
+    return dict(module._trial_fingerprint("language_model", (("rank", "far_rank"),)))
+
+
+def test_a_method_from_an_installed_package_enters_by_distribution_and_version(installed):
+    package = installed("far_away", METHOD.format(imports=""))
+    assert far()["distribution far_away"] == "1.2"
+    (package.parent / "far_away-1.2.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: far_away\nVersion: 1.3\n"
+    )
+    importlib.invalidate_caches()
+    assert far()["distribution far_away"] == "1.3"
+
+
+def test_one_from_an_editable_package_enters_by_the_sources_that_it_reaches(installed):
+    package = installed("far_away", METHOD.format(imports="from far_away import parts"), editable=True)
+    before = far()
+    assert {"far_away", "far_away.method", "far_away.parts"} <= set(before)
+    assert "distribution far_away" not in before
+    (package / "parts.py").write_text("SIZE = 22\n")
+    assert changed_modules(before, far()) == ["far_away.parts"]
+
+
+def test_what_a_plugin_imports_from_installed_packages_enters_too(installed, tmp_path, clean):  # noqa: F811
+    installed("far_away", METHOD.format(imports=""))
+    plugin = tmp_path / "mine.py"
+    text = METHOD.format(imports="import json, torch\nfrom far_away import parts")
+    plugin.write_text(text.replace("far_rank", "r"))
+    registry.load_plugin(plugin)
+    module._trial_fingerprint.cache_clear()
+    found = module._trial_fingerprint("language_model", (("rank", "r"),))
+    assert found["distribution far_away"] == "1.2" and "mine.py" in found
+    # Neither the standard library nor torch, which the numerics class names.
+    assert [k for k in found if k.startswith("distribution")] == ["distribution far_away"]
+
+
+def test_a_plugin_edited_after_it_was_imported_keeps_the_digest_of_what_was_imported(tmp_path, clean):  # noqa: F811
+    (tmp_path / "beside.py").write_text("SIZE = 1\n")
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(METHOD.format(imports="import beside").replace("far_rank", "r"))
+    registry.load_plugin(plugin)
+    module._trial_fingerprint.cache_clear()
+    before = dict(module._trial_fingerprint("language_model", (("rank", "r"),)))
+    for name in ("mine.py", "beside.py"):
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "MORE = 1\n")
+    module._trial_fingerprint.cache_clear()
+    assert module._trial_fingerprint("language_model", (("rank", "r"),)) == before
+    assert {"mine.py", "beside"} <= set(before)

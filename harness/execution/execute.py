@@ -6,7 +6,6 @@ whose runner was killed before it could store it is not computed twice. Needs to
 
 from __future__ import annotations
 
-import gc
 import shutil
 import time
 import traceback
@@ -28,9 +27,12 @@ from harness.records.record import FINISHED, Artifact, Record, Status, artifacts
 from harness.trial import digest
 from harness.workload import Context, Outcome, method_sections, workload_module
 
+NOT_VERIFIED = "not: the workload evaluates no stored weights"
 REASON_CHARACTERS = 4000
 """Length of a record's reason: its end is kept."""
 RESULT = "result.json"
+WEIGHTS = "weights.pt"
+"""What a trial with plug-ins was evaluated with, kept until its losses are recomputed."""
 OUT_OF_MEMORY = (
     "can't allocate memory", "Cannot allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 )
@@ -61,7 +63,7 @@ def execute(
             return failed(job, "skipped", missing, time.monotonic() - began, started)
         numerics = numerics_class(job.device, job.threads)
     except Exception as error:
-        return failed(job, "crashed", _explain(error), time.monotonic() - began, started)
+        return failed(job, "crashed", explain(error), time.monotonic() - began, started)
     with trial_lock(job, folders, wait):
         found = _already(job, folders, prints, numerics)
         if found is not None:
@@ -73,13 +75,9 @@ def execute(
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            status, reason = _status_of(error), _explain(error)
-            # The traceback's frames hold the trial's tensors: let go of them before the next trial.
-            error.__traceback__ = None
-            _free_memory(job.device)
-            fields = {"status": status, "reason": reason}
+            fields = {"status": _status_of(error), "reason": explain(error)}
             record = _record(job, started, began, prints, numerics, fields)
-        _leave(job, folders, record)
+        leave(job, folders, record)
         return record
 
 
@@ -139,6 +137,7 @@ def _run(
             artifact_folder=staging,
             probes=job.probes,
             needs=_needed(job, folders),
+            weights_file=scratch / WEIGHTS if job.plugins else None,
             checkpoint_token=token,
             checkpoint_seconds=job.checkpoint_seconds,
             on_progress=on_progress,
@@ -159,6 +158,7 @@ def _run(
         "resumed": outcome.resumed,
         "notes": outcome.notes,
         "artifacts": _artifacts(staging),
+        "verified": "" if not job.plugins or hasattr(module, "evaluate") else NOT_VERIFIED,
     }
 
 
@@ -188,7 +188,8 @@ def _record(
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
         trial=job.trial, started=started, seconds=seconds, fingerprint=prints, needs=job.reads,
-        numerics_class=numerics, environment=_environment(job), **fields,
+        numerics_class=numerics, environment=_environment(job),
+        plugins={p.name: p.digest for p in registry.loaded_plugins()}, **fields,
     )
 
 
@@ -230,22 +231,24 @@ def _already(job: Job, folders: Folders, prints: dict[str, str], numerics: str) 
             and record.numerics_class == numerics
             and record.status in FINISHED
             and (record.status != "completed" or not record.lacks_probe(job.probes))
-            and (path.name != RESULT or _has_artifacts(record, folders.staging(job)))
+            and (path.name != RESULT or _has_files(record, job, folders))
         )
         if good:
             return record
     return None
 
 
-def _has_artifacts(record: Record, folder: Path) -> bool:
+def _has_files(record: Record, job: Job, folders: Folders) -> bool:
     def intact(artifact: Artifact) -> bool:
-        path = folder / artifact.file
+        path = folders.staging(job) / artifact.file
         return path.is_file() and digest_of_file(path) == artifact.sha256
 
-    return all(intact(a) for a in record.artifacts.values())
+    unverified = bool(job.plugins) and record.status == "completed" and not record.verified
+    there = not unverified or (folders.scratch(job) / WEIGHTS).is_file()
+    return there and all(intact(a) for a in record.artifacts.values())
 
 
-def _leave(job: Job, folders: Folders, record: Record) -> None:
+def leave(job: Job, folders: Folders, record: Record) -> None:
     """Leave the result in the scratch folder until the runner has stored it; a full disk fails nothing here."""
     with suppress(OSError):
         write_atomically(folders.scratch(job) / RESULT, encode(record))
@@ -260,20 +263,12 @@ def _status_of(error: BaseException) -> Status:
     return "out_of_memory" if isinstance(error, MemoryError) or torch_says or told else "crashed"
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Users' errors by their message; others with the end of their traceback."""
     if isinstance(error, HarnessError):
         return str(error)[-REASON_CHARACTERS:]
     trace = "".join(traceback.format_exception(error))
     return trace[-REASON_CHARACTERS:].strip()
-
-
-def _free_memory(device: str) -> None:
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
 
 
 def _now() -> str:

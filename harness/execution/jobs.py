@@ -22,6 +22,8 @@ class Plugin(BaseModel):
     """The file's name."""
     digest: str
     """Of its files: the name of the folder that holds their copy."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of the methods that the trial names in it; "workload" for a workload."""
 
 
 class Need(BaseModel):

@@ -15,6 +15,10 @@ SCHEMA = 2
 """2: a checksum, tables, notes. See harness.records.encoding for what is read of older ones."""
 
 Status = Literal["completed", "diverged", "out_of_memory", "timed_out", "crashed", "skipped"]
+Verified = Literal[
+    "", "without the plug-in", "with the plug-in, loaded after the evaluation code",
+    "not: the workload evaluates no stored weights",
+]  # fmt: skip
 FINISHED: frozenset[str] = frozenset({"completed", "diverged", "skipped"})
 """Outcomes that repeating would repeat; the others are run again on the next call."""
 
@@ -63,6 +67,11 @@ class Record(BaseModel):
     """First-party module -> digest of its syntax tree."""
     needs: dict[str, str] = {}
     """Name of a needed trial -> digest of its artifacts as read here (its identity is in the trial)."""
+    plugins: dict[str, str] = {}
+    """File name of each plug-in that the trial's process had loaded -> digest of its sources."""
+    verified: Verified = ""
+    """How the losses of a trial with plug-ins were recomputed from its weights, bit for bit the same; empty
+    without plug-ins."""
     numerics_class: str = ""
     """Torch version, CPU capability or GPU model, deterministic flags: what bit-identity holds within."""
     environment: dict[str, Any] = {}

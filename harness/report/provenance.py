@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.records.store import Row
+from harness.records.record import Row
 
 
 def provenance(gathered: Sequence[tuple[Mapping[str, Any], Sequence[Row], bool]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
     artifact = record.artifacts["total"]
     left = bench.folders.staging(bench.job(seed=2)) / "total.txt"
     assert artifact.file == "total.txt" and artifact.bytes == left.stat().st_size
-    assert "test_rank" not in record.fingerprint and "plugin" in record.fingerprint
+    assert "test_rank" not in record.fingerprint and "plugin.py" in record.fingerprint
     assert record.numerics_class.startswith("torch ")
     assert record.environment["threads"] == 1 and record.environment["machine"] == "shared"
     assert record.seconds["total"] > 0 and record.started.endswith("+00:00")
@@ -96,7 +96,7 @@ def test_an_unknown_workload_is_told_by_name(bench):
 
 def test_the_fingerprint_names_workload_and_methods(bench):
     prints = trial_fingerprint(bench.job().trial)
-    assert {"plugin", "harness.workloads.counting"} <= set(prints)
+    assert {"plugin.py", "harness.workloads.counting"} <= set(prints)
     # Found again without reading a file: planning asks for it ten thousand times.
     assert trial_fingerprint(bench.job(seed=5).trial) == prints
 
@@ -218,7 +218,7 @@ def test_failed_keeps_the_end_of_a_long_reason(bench):
 
 
 def test_executing_needs_only_four_packages():
-    heavy = ["pandas", "hydra", "omegaconf", "optuna", "rich", "typer", "mlflow", "pebble", "scipy", "pyarrow",
+    heavy = ["pandas", "hydra", "omegaconf", "optuna", "rich", "typer", "mlflow", "scipy", "pyarrow",
              "seaborn", "matplotlib", "statsmodels", "jinja2", "tokenizers"]
     code = (
         "import sys\n"

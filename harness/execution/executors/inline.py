@@ -1,61 +1,42 @@
-"""One trial after another in this process: for debugging, tests and machines with nothing but torch."""
+"""One trial after another in the order given, on any CPU: for tests and machines with nothing but torch.
+
+Each has a process of its own here, too: what one does to its process, no other meets. For a debugger, call
+``harness.execution.execute.execute``, which runs a job in this very process.
+"""
 
 from __future__ import annotations
 
-import signal
-import threading
+import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
 
-from harness.execution.execute import execute
+from harness.execution.drain import Interrupts, drain
 from harness.execution.executors import OnEvent
 from harness.execution.jobs import Folders, Job
+from harness.execution.lane import Lane
+from harness.execution.server import CAN_FORK
+from harness.execution.slots import Slot
 from harness.records.record import Record
 
 
 class InlineExecutor:
-    """Runs jobs in the order given. A timeout is not kept: nothing here could stop the trial."""
+    """Runs jobs one by one. SIGINT and SIGTERM stop the one that runs; its checkpoint stays."""
 
     capacity = 1
     """How many jobs run at once."""
 
-    def run(
-        self, jobs: Sequence[Job], folders: Folders, on_event: OnEvent
-    ) -> Iterator[tuple[Job, Record]]:
-        """Yield each job with its record. SIGTERM ends it as Ctrl-C does, then raises SystemExit(143)."""
-        for job in jobs:
-            on_event(job, "started", 0.0)
-            with _terminable():
-                record = execute(job, folders, lambda share, job=job: on_event(job, "progress", share))  # type: ignore[misc]
-            on_event(job, record.status, 1.0)
-            yield job, record
+    def run(self, jobs: Sequence[Job], folders: Folders, on_event: OnEvent) -> Iterator[tuple[Job, Record]]:
+        """Yield each job with its record."""
+        with Interrupts() as interrupts:
+            for (device, threads), group in itertools.groupby(jobs, lambda job: (job.device, job.threads)):
+                lane = Lane(Slot(0, threads), forks=CAN_FORK and device == "cpu")
+                try:
+                    yield from drain(list(group), folders, [lane], on_event, interrupts)
+                finally:
+                    lane.close()
+            interrupts.pass_on()
 
     def close(self) -> None:
-        """Nothing to end."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM interrupts the trial like Ctrl-C: otherwise it would end the process without unwinding."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received = []
-
-    def handler(number: int, frame: Any) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if received:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        """Nothing is left between calls."""
 
 
 build = InlineExecutor

@@ -26,7 +26,7 @@ class Bench:
     def job(self, seed: int = 0, **options) -> Job:
         settings = {k: options.pop(k) for k in list(options) if k in Job.model_fields}
         config = {"ledger": str(self.ledger), **options}
-        named = (Plugin(name=self.plugin.name, digest=self.plugin.digest),)
+        named = (Plugin(name=self.plugin.name, digest=self.plugin.digest, kinds=("rank", "workload")),)
         settings = {"plugins": named, **settings}
         return Job(trial=Trial(workload="counting", config=config, seed=seed), **settings)
 

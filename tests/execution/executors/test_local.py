@@ -1,4 +1,4 @@
-"""The local executor under faults: a worker takes only its trial with it, and nothing is lost or left behind."""
+"""The local executor under faults: a trial takes nothing with it, and nothing is lost or left behind."""
 
 import os
 import signal
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
+from harness.execution import drain, lane, process, slots
 from harness.execution.execute import trial_lock
-from harness.execution.executors import local
 from harness.execution.executors.inline import InlineExecutor
-from harness.execution.executors.local import LocalExecutor, divide, visible_gpus
+from harness.execution.executors.local import LocalExecutor
+from harness.execution.slots import divide, visible_gpus
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,17 +65,12 @@ def test_gives_the_records_that_inline_gives(pool, bench, tmp_path):
     same = [other.job(seed=s, long=400, ledger=str(bench.ledger)) for s in range(4)]
     expected = run(InlineExecutor(), other, same)
     assert {s: comparable(r) for s, r in found.items()} == {s: comparable(r) for s, r in expected.items()}
-    # Both workers took part, and neither is this process.
-    pids = {line[2] for line in bench.lines("begin")} - {os.getpid()}
-    assert 1 <= len(pids) <= 2
 
 
-def test_workers_persist_and_stay_on_their_cores(pool, bench):
-    first = run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2)])
-    second = run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2, 4)])
-    pids = {line[2] for line in bench.lines("begin")}
-    assert len(pids) == 2
-    for record in [*first.values(), *second.values()]:
+def test_each_trial_has_a_process_of_its_own_and_stays_on_its_cores(pool, bench):
+    found = run(pool, bench, [bench.job(seed=s) for s in range(4)])
+    assert len({line[2] for line in bench.lines("begin")} - {os.getpid()}) == 4
+    for record in found.values():
         assert record.metrics["threads"] == 1
         if divide("cpu", 1, 2)[0].cpus:
             assert record.metrics["affinity"] == 1
@@ -108,9 +104,13 @@ def test_faults_stay_with_their_trial(pool, bench):
     assert sorted(line[1] for line in bench.lines("begin")) == list(range(len(faults)))
 
 
-def test_a_worker_killed_while_idle_is_replaced(pool, bench):
+def servers(pool):
+    return [lane._server.pid for lanes in pool._lanes.values() for lane in lanes if lane._server]
+
+
+def test_a_server_killed_while_idle_is_replaced(pool, bench):
     run(pool, bench, [bench.job(seed=s, pause=0.1) for s in range(2)])
-    for pid in {line[2] for line in bench.lines("begin")}:
+    for pid in servers(pool):
         os.kill(pid, signal.SIGKILL)
     found = run(pool, bench, [bench.job(seed=s) for s in range(2, 5)])
     assert [found[s].status for s in (2, 3, 4)] == ["completed"] * 3
@@ -128,10 +128,10 @@ def test_a_hung_trial_is_stopped_with_its_children(pool, bench):
 
 
 def test_a_talkative_worker_does_not_fill_the_disk(pool, bench, monkeypatch):
-    monkeypatch.setattr(local, "OUTPUT_BYTES", 2**20)
+    monkeypatch.setattr(lane, "OUTPUT_BYTES", 2**20)
     found = run(pool, bench, [bench.job(seed=0, fault="chatter", steps=30, pause=0.05)])
     assert found[0].status == "completed"
-    logs = [local.output_file(lane.folder, lane.slot.number) for lanes in pool._lanes.values() for lane in lanes]
+    logs = [lane.folder / process.OUTPUT for lanes in pool._lanes.values() for lane in lanes]
     assert all(log.stat().st_size <= 2**20 for log in logs if log.exists())
 
 
@@ -151,7 +151,7 @@ def test_timing_trials_run_alone_and_in_order(pool, bench):
 
 
 def test_a_trial_that_another_runner_is_at_waits_and_then_runs(pool, bench, monkeypatch):
-    monkeypatch.setattr(local, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(drain, "BUSY_SECONDS", 0.2)
     jobs = [bench.job(seed=s) for s in range(3)]
     lock = trial_lock(jobs[0], bench.folders)
     lock.__enter__()
@@ -260,15 +260,14 @@ def test_no_workers_are_an_error():
 
 
 def test_slots_divide_the_machine(monkeypatch):
-    monkeypatch.setattr(local, "available_cpus", lambda: list(range(8)))
-    monkeypatch.setattr(local, "cpu_slots", lambda: 8)
-    slots = divide("cpu", 3)
-    assert [s.cpus for s in slots] == [(0, 1, 2), (3, 4, 5)]
+    monkeypatch.setattr(slots, "available_cpus", lambda: list(range(8)))
+    monkeypatch.setattr(slots, "cpu_slots", lambda: 8)
+    assert [s.cpus for s in divide("cpu", 3)] == [(0, 1, 2), (3, 4, 5)]
     assert [s.cpus for s in divide("cpu", 1, limit=2)] == [(0,), (1,)]
     # More than there are cores, or a quota below them: nobody is pinned.
     assert [s.cpus for s in divide("cpu", 16)] == [()]
     assert [s.cpus for s in divide("cpu", 4, limit=3)] == [(), (), ()]
-    monkeypatch.setattr(local, "cpu_slots", lambda: 4)
+    monkeypatch.setattr(slots, "cpu_slots", lambda: 4)
     assert [s.cpus for s in divide("cpu", 2)] == [(), ()]
 
 

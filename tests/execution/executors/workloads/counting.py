@@ -16,6 +16,8 @@ from harness.outcome import Curve
 from harness.workload import Cost, Outcome
 
 METHODS = {"rank": "rank"}
+HARMLESS = ("", "lie", "no weights", "evaluation dies")
+"""Faults that show only when the total is recomputed."""
 
 
 class Config(BaseModel):
@@ -50,7 +52,7 @@ def run(trial, config, context):
             state = {**saved, "resumed": saved["resumed"] + 1}
     note(config, f"begin {trial.seed} {os.getpid()} {state['step']}")
     while state["step"] < config.steps:
-        if config.fault and state["step"] == config.at:
+        if config.fault not in HARMLESS and state["step"] == config.at:
             outcome = misbehave(config)
             if outcome:
                 return outcome
@@ -62,6 +64,12 @@ def run(trial, config, context):
         new.write_text(json.dumps({**state, "token": context.checkpoint_token}))
         new.replace(checkpoint)
         context.on_progress(state["step"] / config.steps)
+    if context.weights_file:
+        context.weights_file.write_text(repr(state["total"]))
+    if config.fault == "lie":
+        state["total"] -= 1
+    if config.fault == "no weights":
+        context.weights_file.unlink()
     (context.artifact_folder / "total.txt").write_text(repr(state["total"]))
     import torch
 
@@ -73,6 +81,12 @@ def run(trial, config, context):
         curves={"count": Curve(steps=list(range(config.long)), values=[0.5] * config.long)},
         resumed=state["resumed"],
     )
+
+
+def evaluate(trial, config, context):
+    if config.fault == "evaluation dies":
+        os._exit(7)
+    return {"total": float(context.weights_file.read_text())}
 
 
 def note(config, text):

@@ -124,7 +124,7 @@ def test_a_retrained_trial_runs_those_that_read_it_again_if_its_artifacts_change
 def test_editing_a_needed_trials_code_makes_it_stale_and_its_readers_wait(tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(FOLDER, mine, ignore=shutil.ignore_patterns("__pycache__"))
-    words = [mine / "codecs.yaml", "--plugin", mine / "plugin.py", "--results", tmp_path / "results"]
+    words = [mine / "codecs.yaml", "--plugin", mine / "needing_plugin.py", "--results", tmp_path / "results"]
     first = harness("run", *words, "--no-track", "--executor", "inline")
     assert "26 of 26 trials done, 22 run now" in first.stdout
     code = mine / "workloads" / "toy_denoiser.py"

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness import sources
 from harness.errors import HarnessError, SuiteError, unknown
+from harness.records.plans import KEY_DIGITS
 from harness.trial import digest
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
@@ -285,9 +286,8 @@ class Suite(Section):
 
     @property
     def key(self) -> str:
-        """What its plan is stored under: suites of one file name are told apart by where they lie."""
-        ships = not self.file or self.file.startswith(f"{SHIPPED}/")
-        return self.name if ships else f"{self.name}-{digest(self.file)[:8]}"
+        """What its plan is stored under."""
+        return key_of(self.name, self.file)
 
     @cached_property
     def active_arms(self) -> dict[str, Arm]:
@@ -325,6 +325,12 @@ class Suite(Section):
     def claims_hash(self) -> str:
         """Digest of claims, margins, estimators and the confirmatory list."""
         return digest(self.claims)[:16]
+
+
+def key_of(name: str, file: str) -> str:
+    """What a suite's plan is stored under: two of one file name are told apart by where they lie."""
+    ships = not file or file.startswith(f"{SHIPPED}/")
+    return name if ships else f"{name}-{digest(file)[:KEY_DIGITS]}"
 
 
 # --- small dictionaries ------------------------------------------------------------------------------------

@@ -1,30 +1,49 @@
-"""Which trials a suite planned, under which labels: ``<results>/runs/plans/<suite>.<profile>.json``."""
+"""Which trials a suite planned, under which labels: ``<results>/runs/plans/<key>.<profile>.json``.
+
+A shipped suite's key is its name; a user's has a digest of where it lies added, as two may share a file name.
+"""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DamagedError, StoreError
 from harness.files import sealed, unsealed, write_atomically
-from harness.records.record import Planned, RecordSet, Row, code_of
+from harness.records.record import FINISHED, Planned, Record, RecordSet, Row, code_of
 from harness.records.store import Store
 
+KEY_DIGITS = 8
+"""Digits of a user's suite's digest in its key."""
 
-def plan_path(store: Store, suite: str, profile: str) -> Path:
+
+def plan_path(store: Store, key: str, profile: str) -> Path:
     """The file of a suite's plan."""
-    return store.plans / f"{suite}.{profile}.json"
+    return store.plans / f"{key}.{profile}.json"
 
 
-def write_plan(store: Store, suite: str, profile: str, content: Mapping[str, Any]) -> None:
+def write_plan(store: Store, key: str, profile: str, content: Mapping[str, Any]) -> None:
     """Remember which trials a suite planned, and under which labels."""
-    write_atomically(plan_path(store, suite, profile), sealed(content).encode())
+    write_atomically(plan_path(store, key, profile), sealed({**content, "key": key}).encode())
 
 
-def read_plan(store: Store, suite: str, profile: str) -> dict[str, Any] | None:
+def key_of(store: Store, suite: str, profile: str) -> str:
+    """The key of the plan that a person means by a suite's name. StoreError if two of that name were planned."""
+    if plan_path(store, suite, profile).is_file():
+        return suite
+    pattern = f"{glob.escape(suite)}-{'[0-9a-f]' * KEY_DIGITS}.{glob.escape(profile)}.json"
+    found = [p.name.removesuffix(f".{profile}.json") for p in sorted(store.plans.glob(pattern))]
+    if len(found) > 1:
+        files = [str((read_plan(store, key, profile) or {}).get("suite", {}).get("file")) for key in found]
+        raise StoreError(f"suite {suite!r} is the name of {' and of '.join(files)}; give the path of the one you mean")
+    return found[0] if found else suite
+
+
+def read_plan(store: Store, key: str, profile: str) -> dict[str, Any] | None:
     """What write_plan kept, or None. A damaged plan is moved to quarantine; StoreError says so."""
-    path = plan_path(store, suite, profile)
+    path = plan_path(store, key, profile)
     if not path.is_file():
         return None
     try:
@@ -33,7 +52,7 @@ def read_plan(store: Store, suite: str, profile: str) -> dict[str, Any] | None:
         target = store.quarantine(path)
         raise StoreError(
             f"{path}: damaged plan ({error}), moved to {target}; plan again, no trial is repeated: "
-            f"harness run {suite} profile={profile}"
+            f"harness run {key} profile={profile}"
         ) from None
 
 
@@ -44,7 +63,7 @@ def plan_of_file(path: Path) -> dict[str, Any]:
     plan = unsealed(path.read_bytes(), old=True)
     try:
         suite, entries = plan["suite"], [entry["planned"] for entry in plan["rows"]]
-        name = f"{suite['name']}.{suite['profile']}.json"
+        name = f"{plan.get('key', suite['name'])}.{suite['profile']}.json"
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"it is no plan: {type(error).__name__}: {error}") from None
     del entries
@@ -54,25 +73,33 @@ def plan_of_file(path: Path) -> dict[str, Any]:
 
 
 def planned_profiles(store: Store, profile: str) -> list[str]:
-    """Suites with a stored plan at this profile."""
+    """Keys of the suites with a stored plan at this profile."""
     return sorted(p.name.removesuffix(f".{profile}.json") for p in store.plans.glob(f"*.{profile}.json"))
 
 
 def load_rows(
-    store: Store, suite: str, profile: str, records: RecordSet | None = None
+    store: Store, key: str, profile: str, records: RecordSet | None = None
 ) -> tuple[dict[str, Any], list[Row]]:
     """(plan, rows) of a suite's last plan in this store. Raises StoreError if it was never planned here."""
-    plan = read_plan(store, suite, profile)
+    plan = read_plan(store, key, profile)
     if plan is None:
         raise StoreError(
-            f"{store.root}: no run of suite {suite!r} at profile {profile!r}; "
-            f"run: harness run {suite} profile={profile}"
+            f"{store.root}: no run of suite {key!r} at profile {profile!r}; "
+            f"run: harness run {key} profile={profile}"
         )
     records = store.load() if records is None else records
     rows = []
     for entry in plan["rows"]:
         planned = Planned.model_validate(entry["planned"])
         found = records.by_identity.get(planned.trial.identity, [])
-        chosen = [r for r in found if code_of(r) == entry.get("code")]
+        chosen = [r for r in found if counts(entry, r)]
         rows.append(Row(planned, chosen[0] if chosen else None))
     return plan, rows
+
+
+def counts(entry: Mapping[str, Any], record: Record) -> bool:
+    """Whether a record of a plan's row is the one that the row rests on.
+
+    Where there was none yet, a finished one has come since: a kill kept the runner from planning once more.
+    """
+    return code_of(record) == entry["code"] if entry.get("code") else record.status in FINISHED

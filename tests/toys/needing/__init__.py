@@ -8,7 +8,7 @@ import yaml
 from harness.planning.suite import Suite
 
 FOLDER = Path(__file__).parent
-PLUGIN = FOLDER / "plugin.py"
+PLUGIN = FOLDER / "needing_plugin.py"
 FILE = FOLDER / "codecs.yaml"
 CODECS: dict[str, Any] = {
     **{k: v for k, v in yaml.safe_load(FILE.read_text()).items() if k != "profiles"},

@@ -74,23 +74,23 @@ def _load_suites(
     words: Sequence[str] | None, plugins: Sequence[Path] | None = None, default_all: bool = False
 ) -> list:
     from harness import registry
-    from harness.planning import suite
+    from harness.planning import compose
 
     registry.load_plugins(plugins or [])
     for problem in registry.broken_plugins().values():
         typer.secho(f"plug-in skipped: {problem}", fg="yellow", err=True)
-    names, profile, overrides = suite.split_arguments(words or [])
+    names, profile, overrides = compose.split_arguments(words or [])
     if names == ["all"] or (not names and default_all):
-        names = suite.shipped()
+        names = compose.shipped()
     if not names:
-        raise HarnessError(f"give a suite: {', '.join(suite.shipped())}, a path ending in .yaml, or 'all'")
-    return [suite.load(n, profile, overrides) for n in names]
+        raise HarnessError(f"give a suite: {', '.join(compose.shipped())}, a path ending in .yaml, or 'all'")
+    return [compose.load(n, profile, overrides) for n in names]
 
 
 def _profile_of(words: Sequence[str] | None) -> str:
-    from harness.planning import suite
+    from harness.planning import compose
 
-    return suite.split_arguments(words or [])[1] or "cpu"
+    return compose.split_arguments(words or [])[1] or "cpu"
 
 
 def _print_json(value: Any) -> None:
@@ -110,7 +110,7 @@ def list_(
     """List suites and methods with where they come from."""
     from harness import registry
     from harness.errors import unknown
-    from harness.planning import suite
+    from harness.planning import compose
 
     valid = ("all", "suites", "methods", *registry.KINDS)
     if what not in valid:
@@ -118,7 +118,7 @@ def list_(
     registry.load_plugins(plugins or [])
     out: dict[str, Any] = {}
     if what in ("all", "suites"):
-        out["suites"] = [{"name": n, "title": suite.title_of(n)} for n in suite.shipped()]
+        out["suites"] = [{"name": n, "title": compose.title_of(n)} for n in compose.shipped()]
     kinds = [what] if what in registry.KINDS else list(registry.KINDS) if what in ("all", "methods") else []
     for kind in kinds:
         found = registry.entries(kind)
@@ -143,7 +143,6 @@ def show(words: Words = None, plugins: Plugins = None, as_json: Json = False) ->
     """Show a suite as resolved, or a method's fields (harness show optimizer.muon)."""
     from harness import registry
     from harness.commands import describe
-    from harness.planning import suite
 
     first = (words or [""])[0]
     kind, _, name = first.partition(".")
@@ -156,7 +155,6 @@ def show(words: Words = None, plugins: Plugins = None, as_json: Json = False) ->
             _print_json(s.model_dump(mode="json"))
         else:
             typer.echo(describe.suite_text(s))
-    del suite
 
 
 @app.command()
@@ -277,10 +275,10 @@ def report(
     ] = False,
 ) -> int:
     """Build the report: ledger of claims, tables, figures, page."""
-    from harness.planning import suite
+    from harness.planning import compose
     from harness.report import gather
 
-    names, profile, _ = suite.split_arguments(words or [])
+    names, profile, _ = compose.split_arguments(words or [])
     built = gather.report(results, profile or "cpu", names, reference=reference)
     if as_json:
         typer.echo((built.folder / "report.json").read_text(encoding="utf-8"))

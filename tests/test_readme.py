@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import contracts, registry
-from harness.planning import suite
+from harness.planning import compose
 from tests.test_registry import clean  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def test_the_suite_of_the_readme_loads(tmp_path):
     (text,) = blocks("yaml")
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    assert suite.load(str(path), "cpu").base["training"]["tokens_per_parameter"] == 10
+    assert compose.load(str(path), "cpu").base["training"]["tokens_per_parameter"] == 10
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -56,7 +56,7 @@ def test_commands_and_options_exist(command):
 
 @pytest.mark.parametrize("override", re.findall(r"(?:arms|base)\.[a-z_.]+=[\w.]+", README))
 def test_overrides_are_accepted(override):
-    suite.load("muon_scaling", "cpu", [override])
+    compose.load("muon_scaling", "cpu", [override])
 
 
 def test_make_targets_exist():

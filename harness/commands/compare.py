@@ -13,7 +13,7 @@ import typer
 
 from harness import registry
 from harness.errors import HarnessError, PluginError, unknown
-from harness.planning import suite
+from harness.planning import compose
 from harness.planning.suite import Suite
 
 
@@ -92,15 +92,15 @@ def compare(
     from harness.report import gather
 
     if not suite_name:
-        raise HarnessError(f"--suite is needed: one of {', '.join(suite.shipped())}")
+        raise HarnessError(f"--suite is needed: one of {', '.join(compose.shipped())}")
     problems = checks.check_plugins([method])
     if problems:
         raise PluginError("\n".join(problems))
     entry = registry.load_plugin(method)[0]
-    names, profile, overrides = suite.split_arguments(words)
+    names, profile, overrides = compose.split_arguments(words)
     if names:
         raise HarnessError(f"unexpected {names}; after the method's file come profile=... and overrides")
-    base = suite.load(suite_name, profile, overrides)
+    base = compose.load(suite_name, profile, overrides)
     chosen = with_method(base, entry.kind, entry.name, [a for a in against.split(",") if a])
     code = console.run_command([chosen], results, None, executor, workers, track=False, quiet=False)
     folder = results / "compare" / chosen.name

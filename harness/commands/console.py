@@ -19,10 +19,11 @@ from harness import runner
 from harness.commands.exit_codes import INTERRUPTED, OK, TRIAL_FAILED
 from harness.errors import HarnessError
 from harness.numbers import duration
+from harness.planning.compose import parse_only
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan
 from harness.planning.states import STATES, Item
-from harness.planning.suite import Suite, parse_only
+from harness.planning.suite import Suite
 from harness.records.accepted import accept, accepted_file
 from harness.records.plans import load_rows, read_plan
 from harness.records.record import FINISHED, Record, RecordSet, Row, code_of

@@ -12,7 +12,7 @@ from typing import Any
 from harness.environment import cpu_slots, measure
 from harness.errors import HarnessError
 from harness.numbers import duration
-from harness.planning import suite as suites
+from harness.planning import compose as suites
 from harness.planning.plan import make_plan
 from harness.planning.suite import PROFILES
 from harness.records.record import RecordSet

@@ -13,10 +13,11 @@ from typing import Any
 
 from harness.errors import SuiteError
 from harness.planning.cells import ArmCell, key_of_cell
+from harness.planning.merging import merged, nested
 from harness.planning.needs import NeededTrials
 from harness.planning.resolve import Resolved, Resolver
 from harness.planning.states import STATES, Item, States, by_coverage, coverage, mean_of
-from harness.planning.suite import Around, Range, Suite, Sweep, Tuning, merged, nested
+from harness.planning.suite import Around, Range, Suite, Sweep, Tuning
 from harness.planning.tuning import (
     Chosen,
     Lookup,

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from harness.errors import SuiteError, unknown
 from harness.methods import construct
-from harness.planning.suite import Need, Suite, merged
+from harness.planning.merging import merged
+from harness.planning.suite import Need, Suite
 from harness.trial import Trial
 from harness.workload import method_sections, workload_module
 

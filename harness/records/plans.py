@@ -37,7 +37,8 @@ def key_of(store: Store, suite: str, profile: str) -> str:
     found = [p.name.removesuffix(f".{profile}.json") for p in sorted(store.plans.glob(pattern))]
     if len(found) > 1:
         files = [str((read_plan(store, key, profile) or {}).get("suite", {}).get("file")) for key in found]
-        raise StoreError(f"suite {suite!r} is the name of {' and of '.join(files)}; give the path of the one you mean")
+        told = " and of ".join(files)
+        raise StoreError(f"suite {suite!r} is the name of {told}; give the path of the one you mean")
     return found[0] if found else suite
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.planning import suite as suites
+from harness.planning import compose as suites
 from harness.planning.suite import Suite
 from harness.records.frames import curves_frame, probes_frame, trials_frame
 from harness.records.plans import load_rows, planned_profiles

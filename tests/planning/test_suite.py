@@ -3,7 +3,9 @@ import textwrap
 import pytest
 
 from harness.errors import HarnessError, SuiteError, UnknownNameError
-from harness.planning import suite
+from harness.planning import compose
+from harness.planning.merging import merged
+from harness.planning.suite import Suite
 from tests.conftest import TOY_SUITE
 
 GOOD = """
@@ -34,32 +36,32 @@ def mine(tmp_path):
 
 def test_precedence_is_suite_then_profile_then_command_line(mine):
     path = mine()
-    assert suite.load(path).arms["adamw"].patch["optimizer"]["lr"] == 0.001
-    assert suite.load(path, "smoke").arms["adamw"].patch["optimizer"]["lr"] == 0.002
-    over = suite.load(path, "smoke", ["arms.adamw.optimizer.lr=0.01", "seeds=2"])
+    assert compose.load(path).arms["adamw"].patch["optimizer"]["lr"] == 0.001
+    assert compose.load(path, "smoke").arms["adamw"].patch["optimizer"]["lr"] == 0.002
+    over = compose.load(path, "smoke", ["arms.adamw.optimizer.lr=0.01", "seeds=2"])
     assert over.arms["adamw"].patch["optimizer"]["lr"] == 0.01
     assert over.seeds == 2
     assert over.cells("adamw") == [({"size": "a"}, {"model": {"width": 8}})]
 
 
 def test_every_shipped_suite_loads_at_each_of_its_profiles():
-    for name in suite.shipped():
+    for name in compose.shipped():
         for profile in ("smoke", "cpu"):
-            assert suite.load(name, profile).profile == profile
+            assert compose.load(name, profile).profile == profile
 
 
 def test_a_user_suite_may_build_on_a_shipped_one(mine):
     path = mine("defaults: [muon_scaling, _self_]\ntitle: Narrower\nuse: {arm: [adamw]}\n")
-    loaded = suite.load(path, "smoke")
+    loaded = compose.load(path, "smoke")
     assert loaded.title == "Narrower"
     assert "muon" in loaded.arms
 
 
 def test_method_of_another_name_replaces_the_section(mine):
-    assert suite.merged(
+    assert merged(
         {"optimizer": {"name": "muon", "momentum": 0.9}}, {"optimizer": {"name": "adamw"}}
     ) == {"optimizer": {"name": "adamw"}}
-    assert suite.merged({"optimizer": {"name": "muon", "momentum": 0.9}}, {"optimizer": {"lr": 1.0}}) == {
+    assert merged({"optimizer": {"name": "muon", "momentum": 0.9}}, {"optimizer": {"lr": 1.0}}) == {
         "optimizer": {"name": "muon", "momentum": 0.9, "lr": 1.0}
     }
 
@@ -84,7 +86,7 @@ def test_method_of_another_name_replaces_the_section(mine):
 )
 def test_mistakes_name_file_line_key_value_and_valid_values(mine, text, message):
     with pytest.raises((SuiteError, UnknownNameError), match=message):
-        suite.load(mine(text))
+        compose.load(mine(text))
 
 
 @pytest.mark.parametrize(
@@ -100,33 +102,33 @@ def test_mistakes_name_file_line_key_value_and_valid_values(mine, text, message)
 )
 def test_mistakes_in_overrides_name_the_override(mine, override, message):
     with pytest.raises((SuiteError, UnknownNameError), match=message):
-        suite.load(mine(), None, [override])
+        compose.load(mine(), None, [override])
 
 
 def test_unknown_suite_and_profile_suggest(mine):
     with pytest.raises(UnknownNameError, match="Did you mean 'muon_scaling'"):
-        suite.load("muon_scalling")
+        compose.load("muon_scalling")
     with pytest.raises(UnknownNameError, match=r"unknown profile 'cpuu'. Did you mean 'cpu'"):
-        suite.split_arguments(["profile=cpuu"])
+        compose.split_arguments(["profile=cpuu"])
 
 
 def test_only_is_checked(mine):
-    loaded = suite.load(mine())
-    assert suite.parse_only("arm=adamw,size=a,size=b", loaded) == {"arm": {"adamw"}, "size": {"a", "b"}}
+    loaded = compose.load(mine())
+    assert compose.parse_only("arm=adamw,size=a,size=b", loaded) == {"arm": {"adamw"}, "size": {"a", "b"}}
     for text, message in (
         ("arm=x", "unknown arm 'x'"),
         ("colour=x", "unknown key 'colour'"),
         ("arm", "write key=value"),
     ):
         with pytest.raises(HarnessError, match=message):
-            suite.parse_only(text, loaded)
+            compose.parse_only(text, loaded)
 
 
 def test_margins_are_part_of_the_claims_hash(mine):
     claim = "claims: {c: {says: a, margin: 0.01}}\n"
     assert (
-        suite.load(mine(GOOD + claim)).claims_hash
-        != suite.load(mine(GOOD + claim.replace("0.01", "0.02"))).claims_hash
+        compose.load(mine(GOOD + claim)).claims_hash
+        != compose.load(mine(GOOD + claim.replace("0.01", "0.02"))).claims_hash
     )
 
 
@@ -136,9 +138,9 @@ def test_an_axis_that_does_not_vary_names_no_cell():
         "depth": {"path": "model.depth", "values": [2, 4]},
     }
     raw = {**TOY_SUITE, "axes": axes, "tuning": None}
-    both = suite.Suite.model_validate(raw)
+    both = Suite.model_validate(raw)
     assert len(both.cells("adamw")) == 4 and both.cells("adamw")[0][0] == {"width": 8, "depth": 2}
-    one = suite.Suite.model_validate({**raw, "use": {"depth": [4]}})
+    one = Suite.model_validate({**raw, "use": {"depth": [4]}})
     assert one.cells("adamw") == [({"width": w}, {"model": {"width": w, "depth": 4}}) for w in (8, 16)]
-    none = suite.Suite.model_validate({**raw, "use": {"depth": [4], "width": [8]}})
+    none = Suite.model_validate({**raw, "use": {"depth": [4], "width": [8]}})
     assert [cell for cell, _ in none.cells("adamw")] == [{"width": 8, "depth": 4}]

@@ -14,7 +14,7 @@ from scipy import stats
 
 from harness.analysis.claims import evaluate_claims, load_claims
 from harness.errors import HarnessError, UnknownNameError
-from harness.planning import suite as suites
+from harness.planning import compose as suites
 from harness.report.cells import cell_means
 from harness.report.colours import GRID, PAPER, Palette, contrast, on_dark
 from harness.report.figures import Drawing, Frames, MissingDataError, check_options, draw, kinds

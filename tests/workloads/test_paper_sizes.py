@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.planning.suite import load, merged
+from harness.planning.compose import load
+from harness.planning.merging import merged
 from harness.workloads.language_model import Config
 
 UNITS = {"M": 1e6, "B": 1e9}

@@ -103,7 +103,7 @@ def _missing(folder: Path, measured: dict[str, Any]) -> list[dict[str, str]]:
     if not measured["cuda"]:
         out.append({
             "what": "CUDA device", "for": "profiles gpu and paper",
-            "get it": "run there: harness plan --export round.zip, then harness execute round.json",
+            "get it": "run there: harness plan --export round.zip, then harness execute round.zip",
         })  # fmt: skip
     if shutil.which("git") is None:
         out.append({"what": "git", "for": "provenance of records", "get it": "install git"})

@@ -6,6 +6,7 @@ Several suites run together share trials: each trial runs once, with every suite
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ class Summary:
     """The final plan of each suite."""
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    interrupted: bool = False
+    interrupted: int = 0
+    """Exit code of the signal that stopped the run (130: SIGINT, 143: SIGTERM), or 0."""
 
 
 class Watcher:
@@ -143,9 +145,9 @@ def run(
                 if after_store:
                     for shared in todo[job.trial.identity].sharers.values():
                         after_store(Row(shared.planned, record))
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as stop:
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
-            summary.interrupted = True
+            summary.interrupted = 128 + (signal.SIGTERM if isinstance(stop, SystemExit) else signal.SIGINT)
             summary.plans = _keep(plan_all(suites, records, store), store)
             break
     summary.seconds = time.monotonic() - began

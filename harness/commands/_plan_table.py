@@ -1,0 +1,94 @@
+"""What the terminal shows of a plan: counts, reasons, notes and a table; or JSON for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+
+from harness import runner
+from harness.commands._options import warn
+from harness.planning.checks import expected_effects
+from harness.planning.plan import Plan, estimate_seconds
+from harness.planning.states import Item, State
+from harness.planning.suite import Suite, parse_only
+from harness.records.store import Shelf, Store
+from harness.numbers import duration
+
+STATES: tuple[str, ...] = get_args(State)
+
+
+def plans_of(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], Shelf]:
+    """The plans of these suites over what is stored; what was found damaged is said."""
+    store = Store(results)
+    shelf = store.load()
+    for note in shelf.notes:
+        warn(note)
+    kept = parse_only(only, suites[0]) if only else None
+    return store, runner.plan_all(suites, shelf, store, kept), shelf
+
+
+def as_json(plan: Plan, shelf: Shelf, results: Path) -> dict[str, Any]:
+    """A plan for programs."""
+    seconds = estimate_seconds(plan.items, shelf)
+    return {
+        "suite": plan.suite.name,
+        "profile": plan.suite.profile,
+        **plan.counts(),
+        "up_to_more": plan.more,
+        "notes": plan.notes,
+        "expected": expected_effects(plan.suite, results),
+        "trials": [
+            {
+                "identity": i.planned.trial.identity,
+                "arm": i.planned.arm,
+                "cell": i.planned.cell,
+                "role": i.planned.role,
+                "seed": i.planned.trial.seed,
+                "hyperparameters": i.planned.hyperparameters,
+                "state": i.state,
+                "why": i.why,
+                "flops": i.flops,
+                "estimated_seconds": round(s, 2),
+            }
+            for i, s in zip(plan.items, seconds, strict=True)
+        ],
+    }
+
+
+def show(plan: Plan, shelf: Shelf, results: Path, trials: bool = False) -> None:
+    """Print a plan: a line of counts, why trials are pending, notes; then a row a cell, or with ``trials`` a line
+    a trial."""
+    pending = plan.pending
+    counts = ", ".join(f"{number} {state}" for state, number in plan.counts().items())
+    name = typer.style(plan.suite.name, bold=True)
+    typer.echo(
+        f"{name} profile={plan.suite.profile}: {counts}, up to {plan.more} more; "
+        f"pending {sum(i.flops for i in pending):.2g} FLOPs, "
+        f"about {duration(sum(estimate_seconds(pending, shelf)))} of one worker"
+    )
+    reasons = Counter(f"{i.state}: {i.why}" for i in pending if i.why)
+    lines = [f"{count} x {reason}" for reason, count in reasons.items()]
+    lines += [f"note: {note}" for note in [*plan.notes, *expected_effects(plan.suite, results)]]
+    lines += map(_trial, plan.items) if trials else _table(plan)
+    for line in lines:
+        typer.echo(f"  {line}")
+
+
+def _trial(item: Item) -> str:
+    return f"{item.state:<8} {item.planned.trial.identity[:12]}  {runner.label_of(item)}  {item.why}".rstrip()
+
+
+def _table(plan: Plan) -> list[str]:
+    """A line for each arm, cell and role: how many trials are in each state."""
+    groups: dict[tuple[str, str, str], Counter[str]] = {}
+    for i in plan.items:
+        cell = " ".join(f"{k}={v}" for k, v in i.planned.cell.items())
+        groups.setdefault((i.planned.arm, cell, i.planned.role), Counter())[i.state] += 1
+    rows = [("arm", "cell", "role", *STATES)]
+    rows += [(*group, *(str(states[s] or "") for s in STATES)) for group, states in groups.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,64 @@
+"""``harness clean``: what nobody needs any more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands._options import DEFAULT_RESULTS, Results, Words, load_suites
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.records.record import Record
+    from harness.records.store import Store
+
+EXAMPLE = "harness clean all profile=smoke --stale --yes"
+EXITS = ()
+
+
+def command(
+    words: Words = None,
+    results: Results = DEFAULT_RESULTS,
+    stale: Annotated[bool, typer.Option("--stale", help="Delete records of old code for these suites.")] = False,
+    unused: Annotated[bool, typer.Option("--unused", help="Delete records that no stored plan uses.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
+) -> None:
+    """Remove scratch folders; with --stale or --unused, records too. Nothing goes without --yes."""
+    from harness.commands._plan_table import plans_of
+    from harness.records.store import Store, code_of
+
+    suites = load_suites(words) if words else []
+    if stale and not suites:
+        raise HarnessError("--stale needs the suites whose stale records go, or 'all'")
+    store = Store(results)
+    folders = [f for f in (store.work, store.runs / "staging") if f.is_dir() and any(f.iterdir())]
+    going: list[Record] = []
+    if stale:
+        _, plans, _ = plans_of(suites, results, None)
+        going += [i.record for p in plans for i in p.items if i.state == "stale" and i.record]
+    if unused:
+        going += _unused(store)
+    typer.echo(
+        f"{len(folders)} scratch folders, {len(going)} records"
+        + ("" if yes else "; nothing deleted yet: add --yes")
+    )
+    if yes:
+        for folder in folders:
+            shutil.rmtree(folder)
+        for record in {(r.identity, code_of(r)): r for r in going}.values():
+            store.remove(record)
+
+
+def _unused(store: Store) -> list[Record]:
+    """Records that no stored plan shows."""
+    from harness.records.store import code_of, load_rows
+
+    used = set()
+    for file in (store.runs / "plans").glob("*.json"):
+        suite = json.loads(file.read_bytes())["suite"]
+        rows = load_rows(store, suite["name"], suite["profile"])[1]
+        used |= {(r.planned.trial.identity, code_of(r.record)) for r in rows if r.record}
+    return [r for rs in store.load().by_identity.values() for r in rs if (r.identity, code_of(r)) not in used]

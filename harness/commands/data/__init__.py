@@ -1,0 +1,1 @@
+"""Data sets: build one, list, export and import them."""

@@ -1,0 +1,53 @@
+"""``harness plan``: what a run would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands._options import (
+    DEFAULT_RESULTS,
+    Json,
+    Only,
+    Plugins,
+    Results,
+    Words,
+    load_suites,
+    print_json,
+)
+
+EXAMPLE = "harness plan muon_scaling profile=cpu --trials"
+EXITS = ()
+
+
+def command(
+    words: Words = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: Json = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the pending round to this file, to be executed on another machine by `harness execute`.",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[bool, typer.Option("--trials", help="One line a trial.")] = False,
+) -> None:
+    """Print what a run would do. What is done, stale (and why), missing, and how much may follow."""
+    from harness.commands import _plan_table
+
+    store, plans, shelf = _plan_table.plans_of(load_suites(words, plugins), results, only)
+    if export:
+        from harness import exchange
+
+        count = exchange.export_round(plans, store, export)
+        typer.echo(f"{export}: {count} trials; on the other machine: harness execute {export.name}")
+    elif as_json:
+        print_json([_plan_table.as_json(plan, shelf, results) for plan in plans])
+    else:
+        for plan in plans:
+            _plan_table.show(plan, shelf, results, trials)

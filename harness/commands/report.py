@@ -1,0 +1,46 @@
+"""``harness report``: verdicts, tables, figures, a page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.commands._exit_codes import OK, REGRESSION
+from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, complain
+
+EXAMPLE = "harness report profile=cpu --reference"
+EXITS = (REGRESSION,)
+
+
+def command(
+    words: Words = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: Json = False,
+    reference: Annotated[bool, typer.Option("--reference", help="From the committed records alone.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit 4 when a verdict flips between holds and fails against the committed reference, or an "
+            "estimate changes beyond its uncertainty.",
+        ),
+    ] = False,
+) -> int:
+    """Build the report of what has been run. A ledger of claims, tables and figures, as a page and as files."""
+    from harness.commands._progress import working
+    from harness.planning import suite
+    from harness.report import gather
+
+    names, profile, _ = suite.split_arguments(words or [])
+    with working("building the report"):
+        built = gather.report(results, profile or "cpu", names, reference=reference)
+        changes = gather.strict_changes(built, results) if strict else []
+    if as_json:
+        typer.echo((built.folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        typer.echo(gather.ledger_text(built))
+        typer.echo(f"report: {built.folder / 'index.html'}")
+    for change in changes:
+        complain(change)
+    return REGRESSION if changes else OK

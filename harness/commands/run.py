@@ -1,0 +1,60 @@
+"""``harness run``: a suite, from what is missing to nothing missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.commands._exit_codes import OK, TRIAL_FAILED
+from harness.commands._options import (
+    DEFAULT_RESULTS,
+    Executor,
+    Only,
+    Plugins,
+    Results,
+    Words,
+    Workers,
+    load_suites,
+)
+
+EXAMPLE = "harness run muon_scaling profile=cpu arms.muon.optimizer.momentum=0.9"
+EXITS = (TRIAL_FAILED,)
+
+
+def command(
+    words: Words = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    results: Results = DEFAULT_RESULTS,
+    executor: Executor = "local",
+    workers: Workers = None,
+    trials_per_gpu: Annotated[
+        int, typer.Option(min=1, help="Trials that share a GPU; timing trials still run alone.")
+    ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `harness plan`.")] = False,
+    track: Annotated[
+        bool,
+        typer.Option(
+            "--track/--no-track",
+            help="Mirror records to MLflow as they are stored; training never waits for it.",
+        ),
+    ] = True,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Least seconds between a trial's checkpoints.")] = 30.0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+) -> int:
+    """Run suites until nothing is left to do. A run that was stopped goes on where it was."""
+    suites = load_suites(words, plugins)
+    if dry_run:
+        from harness.commands import _plan_table
+
+        _, plans, shelf = _plan_table.plans_of(suites, results, only)
+        for plan in plans:
+            _plan_table.show(plan, shelf, results)
+        return OK
+    from harness.commands._running import run_suites
+
+    return run_suites(
+        suites, results, only=only, executor_name=executor, workers=workers, trials_per_gpu=trials_per_gpu,
+        track=track, quiet=quiet, checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""``harness track``: the mirror of the records in MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.commands._exit_codes import OK, TRIAL_FAILED
+from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, complain, load_suites, print_json
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.planning.suite import Suite
+    from harness.records.store import Row
+
+EXAMPLE = "harness track muon_scaling profile=cpu"
+EXITS = (TRIAL_FAILED,)
+
+
+def command(
+    words: Words = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: Json = False,
+    uri: Annotated[
+        str,
+        typer.Option(
+            help="MLflow tracking URI; default: $MLFLOW_TRACKING_URI, else SQLite in the results folder.",
+            show_default=False,
+        ),
+    ] = "",
+) -> int:
+    """Send to MLflow what is missing there. Each record exactly once; exit 3 where some could not be sent."""
+    from harness.commands._progress import working
+
+    with working("sending records"):
+        summary = _sync(load_suites(words, None, default_all=True), results, uri)
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo(f"sent {summary['sent']}, already there {summary['already']}, failed {summary['failed']}")
+        for line in summary.get("errors", []):
+            complain(line)
+    return TRIAL_FAILED if summary["failed"] else OK
+
+
+def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
+    """Records of these suites, with the report and its verdicts where there is one."""
+    from harness.records import tracking
+    from harness.records.store import Store, load_rows
+
+    store = Store(results)
+    shelf = store.load()
+    rows: list[Row] = []
+    for suite in suites:
+        if store.read_plan(suite.name, suite.profile) is not None:
+            rows += load_rows(store, suite.name, suite.profile, shelf)[1]
+    if not rows:
+        raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
+    folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]
+    verdicts = {
+        c["id"]: c["verdict"]
+        for folder in folders
+        for c in json.loads((folder / "report.json").read_bytes())["claims"]
+        if c["verdict"]
+    }
+    return tracking.sync(rows, results, uri or None, reports=folders, verdicts=verdicts).as_dict()

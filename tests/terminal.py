@@ -1,0 +1,49 @@
+"""The command as a user types it: in a process of its own, or, where that does not matter, in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[1]
+
+
+def harness(*arguments, cwd=None, check=True, env=None):
+    """``harness ...`` in a new process; with ``check`` it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        timeout=300,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def here(*arguments) -> Any:
+    """``harness ...`` in this process: a result with exit_code, stdout and stderr."""
+    from harness.cli import app
+
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """("data build", its click command) of every command of the app, groups included."""
+    from harness.cli import app
+
+    todo = [("", get_command(app))]
+    while todo:
+        name, command = todo.pop()
+        yield name, command
+        for child, value in getattr(command, "commands", {}).items():
+            todo.append((f"{name} {child}".strip(), value))

@@ -10,11 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-import harness.workloads
+from harness import plugins, registry, workloads
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
 from harness.records.record import Record, RecordSet
+from tests.plugins import GOOD
+from tests.terminal import ROOT, SMALL, harness
 from tests.toys import toy
 
 TOY_SUITE: dict[str, Any] = {
@@ -39,7 +41,7 @@ TOY_SUITE: dict[str, Any] = {
 def toy_workload(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the toy workload known as ``toy``."""
     folder = str(Path(toy.__file__).parent)
-    monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, folder])
     return toy
 
 
@@ -80,3 +82,52 @@ def finish(
         for t in todo.values():
             records.add(run_toy(t))
     raise AssertionError("the plan never ends")
+
+
+# --- plug-ins -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clean_registry(monkeypatch):
+    """Forgets what a test registers; what others registered before stays."""
+    for name in ("_plugins", "_loaded", "_broken"):
+        monkeypatch.setattr(registry, name, {})
+    yield
+    for loaded in registry.loaded_plugins():
+        plugins.forget(loaded)
+        for key in [k for k in registry._registered if k[2] == loaded.module]:
+            del registry._registered[key]
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Writes a plug-in's file."""
+
+    def write(text=GOOD, name="mine.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# --- the command on a small text ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    """Two hundred small files of this project's own source."""
+    path = tmp_path_factory.mktemp("text") / "mine.txt"
+    sources = sorted((ROOT / "harness").rglob("*.py"))
+    path.write_text("\n".join(p.read_text(encoding="utf-8") for p in sources), encoding="utf-8")
+    return f"base.data.path={path}"
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, text):
+    """(results folder, words of the command) of muon_scaling at profile smoke."""
+    results = tmp_path_factory.mktemp("smoke") / "results"
+    words = ["muon_scaling", "profile=smoke", text, *SMALL]
+    done = harness("run", *words, "--results", results, "--no-track")
+    assert "24 of 24 trials done" in done.stdout, done.stdout
+    return results, words

@@ -13,6 +13,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
+SMALL = ["base.training.evaluation_tokens=2048", "base.training.test_tokens=2048"]
+"""Overrides that make a trial of a language model short."""
 
 
 def harness(*arguments, cwd=None, check=True, env=None):

@@ -3,7 +3,8 @@
 import pytest
 
 from harness import contracts, registry
-from tests.test_registry import clean, plugin  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("clean_registry")
 
 ENTRIES = [(e.kind, e.name) for e in registry.entries()]
 
@@ -48,12 +49,12 @@ class Lion:
 """
 
 
-def check(plugin, text):  # noqa: F811
+def check(plugin, text):
     registry.load_plugin(plugin(text, "lion.py"))
     return contracts.check_method("optimizer", "lion")
 
 
-def test_an_optimizer_as_a_user_would_write_it_passes(plugin):  # noqa: F811
+def test_an_optimizer_as_a_user_would_write_it_passes(plugin):
     assert check(plugin, LION) == []
 
 
@@ -109,7 +110,7 @@ def test_an_optimizer_that_evaluates_other_weights_than_it_trains_passes(plugin)
         ("lr: float = 1e-3\n", "lr: float = 1e-3\n    beta: float\n", "field 'beta' needs a default"),
     ],
 )
-def test_each_broken_clause_is_named(plugin, old, new, message):  # noqa: F811
+def test_each_broken_clause_is_named(plugin, old, new, message):
     assert old in LION
     problems = check(plugin, LION.replace(old, new))
     assert any(message in p for p in problems), problems

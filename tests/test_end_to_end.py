@@ -13,41 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SMALL = ["base.training.evaluation_tokens=2048", "base.training.test_tokens=2048"]
-
-
-def harness(*arguments, cwd=None, check=True, env=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        timeout=300,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-@pytest.fixture(scope="session")
-def text(tmp_path_factory):
-    """Two hundred small files of this project's own source."""
-    path = tmp_path_factory.mktemp("text") / "mine.txt"
-    sources = sorted((ROOT / "harness").rglob("*.py"))
-    path.write_text("\n".join(p.read_text(encoding="utf-8") for p in sources), encoding="utf-8")
-    return f"base.data.path={path}"
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory, text):
-    """(results folder, words of the command) of muon_scaling at profile smoke."""
-    results = tmp_path_factory.mktemp("smoke") / "results"
-    words = ["muon_scaling", "profile=smoke", text, *SMALL]
-    done = harness("run", *words, "--results", results, "--no-track")
-    assert "24 of 24 trials done" in done.stdout, done.stdout
-    return results, words
+from tests.terminal import ROOT, SMALL, harness
 
 
 def test_a_second_run_trains_nothing(smoke):
@@ -261,7 +227,7 @@ def test_kill_9_in_mid_trial_loses_nothing(victim, undisturbed, text, tmp_path):
         (["report", "profile=gpu", "--results", "nowhere"], "harness run all profile=gpu"),
         (["accept", "muon_scaling"], "--reason is needed"),
         (["regress", "muon_scaling", "--update"], "--update needs --reason"),
-        (["list", "optimisers"], "Did you mean 'optimizer'"),
+        (["list", "optimisers"], "Did you mean 'optimizers'"),
         (["execute", "no_such_file.json"], "no_such_file.json"),
         (["compare", "no_such_file.py", "--suite", "muon_scaling"], "no such file"),
     ],
@@ -280,30 +246,6 @@ def test_results_folder_that_is_a_file_is_a_clear_error(tmp_path, text):
     )
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "list",
-        "show",
-        "check",
-        "plan",
-        "run",
-        "execute",
-        "report",
-        "compare",
-        "regress",
-        "analyse",
-        "accept",
-        "clean",
-        "track",
-        "data",
-        "doctor",
-    ],
-)
-def test_every_command_has_help(name):
-    assert "Usage" in harness(name, "--help").stdout
 
 
 def test_help_list_and_report_never_import_torch(smoke):

@@ -17,7 +17,7 @@ from harness import exchange, registry, rounds, runner
 from harness.errors import HarnessError
 from harness.execution.executors import executor
 from harness.records.store import Store
-from tests.test_end_to_end import ROOT, harness, text  # noqa: F401
+from tests.terminal import ROOT, harness
 from tests.toys.needing import PLUGIN, codecs
 
 BARE = ("torch", "numpy", "pydantic", "PyYAML")
@@ -59,7 +59,7 @@ def bare(tmp_path_factory):
     return folder
 
 
-def test_a_round_executes_on_a_bare_machine_and_comes_back(bare, text, tmp_path):  # noqa: F811
+def test_a_round_executes_on_a_bare_machine_and_comes_back(bare, text, tmp_path):
     results = tmp_path / "results"
     round_file = tmp_path / "round.zip"
     harness("plan", *WORDS, text, "--results", results, "--export", round_file)

@@ -11,7 +11,6 @@ import pytest
 
 from harness import contracts, registry
 from harness.planning import compose
-from tests.test_registry import clean  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +24,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("clean_registry")
 def test_the_method_of_the_readme_keeps_the_contract(tmp_path):
     (code,) = blocks("python")
     path = tmp_path / "sign_sgd.py"

@@ -1,44 +1,11 @@
 import pytest
 
-from harness import plugins, registry
+from harness import registry
 from harness.errors import PluginError, UnknownNameError
 from harness.methods.construct import build, canonical
+from tests.plugins import GOOD
 
-GOOD = '''
-from dataclasses import dataclass
-from harness.registry import register
-
-@register("optimizer")
-@dataclass(frozen=True, kw_only=True)
-class Mine:
-    """Mine."""
-    lr: float
-    """Learning rate."""
-    beta: float = 0.9
-'''
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """Forgets what a test registers; what others registered before stays."""
-    for name in ("_plugins", "_loaded", "_broken"):
-        monkeypatch.setattr(registry, name, {})
-    yield
-    for plugin in registry.loaded_plugins():
-        plugins.forget(plugin)
-        for key in [k for k in registry._registered if k[2] == plugin.module]:
-            del registry._registered[key]
-
-
-@pytest.fixture
-def plugin(tmp_path):
-    def write(text=GOOD, name="mine.py"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
-
+pytestmark = pytest.mark.usefixtures("clean_registry")
 
 def test_listing_imports_no_method():
     import subprocess
@@ -50,16 +17,6 @@ def test_listing_imports_no_method():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(out) >= 3
-
-
-def test_every_baseline_imports_has_a_docstring_and_documented_fields():
-    from harness.commands import describe
-
-    for entry in registry.entries():
-        shown = describe.method(entry.kind, entry.name)
-        assert shown["module"], entry
-        for field in shown["fields"]:
-            assert field["about"], f"{entry.kind} {entry.name}: field {field['field']} has no line under it"
 
 
 def test_a_plugin_is_named_by_its_file_and_built_with_checked_fields(plugin):

@@ -37,7 +37,7 @@ def command(
 ) -> int:
     """Compare the present records with the committed reference. Within a numerics class, bit for bit; and claim by
     claim."""
-    from harness.commands import _gate
+    from harness.commands import _reference
     from harness.commands._progress import working
 
     suites = load_suites(words, None, default_all=True)
@@ -45,7 +45,7 @@ def command(
         move_reference(suites, results, reference, reason, echo=typer.echo)
         return OK
     with working("comparing with the reference"):
-        found = _gate.compare_with_reference(suites, results, reference)
+        found = _reference.compare(suites, results, reference)
     if as_json:
         print_json(found.as_dict())
     else:

@@ -1,4 +1,4 @@
-"""The gate: the present records against the committed reference, trial by trial and claim by claim."""
+"""The present records beside the committed reference, trial by trial and claim by claim."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.workload import workload_module
 
 @dataclass
 class Findings:
-    """What the gate found."""
+    """What a comparison with the reference found."""
 
     suites: list[dict[str, Any]] = field(default_factory=list)
     """One a suite: trials identical, changed, of another numerics class, missing."""
@@ -44,7 +44,7 @@ class Findings:
         return "\n".join([*lines, *(self.regressions or [end])])
 
 
-def compare_with_reference(suites: Sequence[Suite], results: Path, reference: str = "") -> Findings:
+def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Findings:
     """Hold the stored records of these suites to the committed reference.
 
     Within a numerics class, what the workload declares as compared must be equal to the bit; across classes only

@@ -88,16 +88,12 @@ def suite_text(suite: Suite) -> str:
 # --- fields ------------------------------------------------------------------------------------------------
 
 
-def fields_of(thing: Any) -> list[Field]:
-    """Fields of a dataclass, keys of a pydantic model with its sections, or parameters of a function.
-
-    A function's first parameter is what it works on, and left out.
-    """
+def fields_of(thing: type) -> list[Field]:
+    """Fields of a dataclass, or keys of a pydantic model with those of its sections."""
     if dataclasses.is_dataclass(thing):
-        return _of_dataclass(typing.cast(type, thing))
-    if isinstance(thing, type) and issubclass(thing, BaseModel):
-        return list(_of_model(thing, "", ()))
-    return _of_function(thing)
+        return _of_dataclass(thing)
+    assert issubclass(thing, BaseModel)
+    return list(_of_model(thing, "", ()))
 
 
 def _of_dataclass(cls: type) -> list[Field]:
@@ -140,7 +136,8 @@ def _sections(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
         yield from ((place + rest, model) for rest, model in _sections(part))
 
 
-def _of_function(function: Callable[..., Any]) -> list[Field]:
+def parameters_of(function: Callable[..., Any]) -> list[Field]:
+    """Parameters of a function, or of a class: what each means is said by its annotation or in the docstring."""
     signature = inspect.signature(function)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
@@ -148,7 +145,7 @@ def _of_function(function: Callable[..., Any]) -> list[Field]:
         hints = {}
     text = inspect.getdoc(function) or ""
     out = []
-    for p in list(signature.parameters.values())[1:]:
+    for p in signature.parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         notes = [m for m in getattr(hints.get(p.name), "__metadata__", ()) if isinstance(m, str)]

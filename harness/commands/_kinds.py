@@ -1,4 +1,4 @@
-"""What has a name and can be listed or shown: suites, profiles, workloads, methods, probes, estimators, figures."""
+"""What has a name and can be listed or shown: suites, profiles, workloads, methods, probes, estimators, ..."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness import registry
-from harness.commands._describe import Described, fields_of
+from harness import probes, registry, workloads
+from harness.commands._describe import Described, fields_of, parameters_of
 from harness.errors import unknown
+from harness.execution import executors
 from harness.planning import suite as suites
 
 
@@ -55,6 +56,7 @@ def kinds() -> dict[str, Kind]:
         Kind(name="probe", plural="probes", entries=_probes, describe=_probe),
         Kind(name="estimator", plural="estimators", entries=_estimators, describe=_estimator),
         Kind(name="figure", plural="figures", entries=_figures, describe=_figure),
+        Kind(name="executor", plural="executors", entries=_executors, describe=_executor),
     ]
     return {kind.name: kind for kind in found}
 
@@ -152,15 +154,11 @@ def _find(package: ModuleType, kind: str, name: str) -> tuple[ModuleType, str]:
 
 
 def _workloads() -> list[Named]:
-    import harness.workloads
-
-    return _modules(harness.workloads)
+    return _modules(workloads)
 
 
 def _workload(name: str) -> Described:
-    import harness.workloads
-
-    module, summary = _find(harness.workloads, "workload", name)
+    module, summary = _find(workloads, "workload", name)
     methods = ", ".join(s if s == kind else f"{s} ({kind})" for s, kind in module.METHODS.items())
     metrics = []
     for metric, about in module.METRICS.items():
@@ -175,15 +173,11 @@ def _workload(name: str) -> Described:
 
 
 def _probes() -> list[Named]:
-    import harness.probes
-
-    return _modules(harness.probes)
+    return _modules(probes)
 
 
 def _probe(name: str) -> Described:
-    import harness.probes
-
-    module, summary = _find(harness.probes, "probe", name)
+    module, summary = _find(probes, "probe", name)
     settings = [m for m in _defined_in(module) if issubclass(m, BaseModel)]
     return Described(
         kind="probe", name=name, summary=summary, about=inspect.getdoc(module) or "",
@@ -195,6 +189,18 @@ def _defined_in(module: ModuleType) -> Iterable[type]:
     """Classes that this module defines itself, those with settings in their name first."""
     own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
     return sorted(own, key=lambda cls: not cls.__name__.endswith("Settings"))
+
+
+def _executors() -> list[Named]:
+    return _modules(executors)
+
+
+def _executor(name: str) -> Described:
+    module, summary = _find(executors, "executor", name)
+    return Described(
+        kind="executor", name=name, summary=summary, about=inspect.getdoc(module.build) or "",
+        fields=parameters_of(module.build),
+    )  # fmt: skip
 
 
 # --- estimators and figures: functions, registered by name -------------------------------------------------
@@ -229,6 +235,7 @@ def _figure(name: str) -> Described:
 def _function(kind: str, name: str, function: Callable[..., Any]) -> Described:
     about = inspect.getdoc(function) or ""
     return Described(
-        kind=kind, name=name, summary=about.partition("\n")[0], about=about.partition("\n")[2].strip(),
-        fields=fields_of(function),
+        kind=kind, name=name, summary=about.partition("\n")[0], about=about,
+        # The first is what it works on: the evidence, the frames.
+        fields=parameters_of(function)[1:],
     )  # fmt: skip

@@ -29,7 +29,7 @@ Plugins = Annotated[
     typer.Option("--plugin", help="File with your own methods; may be repeated.", show_default=False),
 ]
 Only = Annotated[str | None, typer.Option("--only", help="Run a part: arm=muon,size=d24.", show_default=False)]
-Executor = Annotated[str, typer.Option("--executor", help="local: worker processes; inline: in this process.")]
+Executor = Annotated[str, typer.Option("--executor", help="Where trials run; `harness list executors` names them.")]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", help="Worker processes; default: one per core or GPU.", show_default=False),

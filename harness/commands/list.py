@@ -17,8 +17,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="suites, profiles, workloads, estimators, figures, probes, methods, or a kind of method such as "
-            "optimizers; default: all.",
+            help="suites, profiles, workloads, probes, estimators, figures, executors, methods, or one kind of "
+            "method, as optimizers; default: all.",
             show_default=False,
         ),
     ] = None,

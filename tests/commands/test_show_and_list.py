@@ -12,13 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness import registry
 from harness.commands import _describe, _kinds
-from harness.commands._describe import REQUIRED, fields_of, type_text
+from harness.commands._describe import REQUIRED, fields_of, parameters_of, type_text
 from harness.errors import UnknownNameError
 from harness.planning import suite as suites
 from tests.terminal import here
 
 KINDS = _kinds.kinds()
+FUNCTIONS = ("estimator", "figure", "executor")
 EVERYTHING = [(kind.name, e.name) for kind in KINDS.values() if kind.describe for e in kind.entries()]
+WITH_FIELDS = [(kind, name) for kind, name in EVERYTHING if kind not in FUNCTIONS]
 
 
 def listed(*arguments):
@@ -33,7 +35,7 @@ def test_list_names_every_kind():
     for plural, name in {
         "suites": "muon_scaling", "profiles": "smoke", "workloads": "language_model", "norms": "rmsnorm",
         "optimizers": "muon", "parametrizations": "mup", "ranks": "stable_rank", "probes": "spectra",
-        "estimators": "compute_ratio", "figures": "loss_against_lr",
+        "estimators": "compute_ratio", "figures": "loss_against_lr", "executors": "local",
     }.items():  # fmt: skip
         assert name in [row["name"] for row in found[plural]]
     for plural, rows in found.items():
@@ -84,7 +86,7 @@ def test_everything_shows_its_fields(kind, name):
         assert field.type not in ("", "any"), field
 
 
-@pytest.mark.parametrize(("kind", "name"), [p for p in EVERYTHING if p[0] not in ("estimator", "figure")])
+@pytest.mark.parametrize(("kind", "name"), WITH_FIELDS)
 def test_every_field_has_a_line_that_says_what_it_is(kind, name):
     shown = _kinds.described(f"{kind}.{name}")
     for field in shown.fields:
@@ -182,8 +184,8 @@ def shape(frames: Any, arm: str, *, scale: Annotated[str, "How it is scaled."] =
     """
 
 
-def test_a_function_shows_its_parameters_but_the_first():
-    arm, scale = fields_of(shape)
+def test_a_function_shows_its_parameters():
+    _, arm, scale = parameters_of(shape)
     assert (arm.field, arm.type, arm.default, arm.about) == ("arm", "str", REQUIRED, "which arm")
     assert (scale.field, scale.default, scale.about) == ("scale", "log", "How it is scaled.")
 
@@ -197,5 +199,5 @@ def test_types_read_as_they_are_written(annotation, text):
 
 
 def test_finding_a_kind_is_by_its_name():
-    with pytest.raises(UnknownNameError, match="Valid: all, estimators, figures"):
+    with pytest.raises(UnknownNameError, match="Valid: all, estimators, executors"):
         _kinds.chosen("nothing")

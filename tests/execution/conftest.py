@@ -1,6 +1,14 @@
+"""Jobs below a test's own folder, and servers that are kept from test to test."""
+
 import pytest
 
 from harness.execution.slots import Slot
+from tests.execution.bench import Bench
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
 
 
 @pytest.fixture(autouse=True)

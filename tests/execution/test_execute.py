@@ -17,12 +17,6 @@ from harness.fingerprint import trial_fingerprint
 from harness.records.encoding import encode
 from harness.records.record import FINISHED, Record
 from harness.trial import Trial
-from tests.execution.executors.conftest import Bench
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
 
 
 def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):

@@ -173,7 +173,7 @@ RUNNER = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from tests.execution.executors.conftest import Bench
+from tests.execution.bench import Bench
 from harness.execution.executors.local import LocalExecutor
 
 if __name__ == "__main__":

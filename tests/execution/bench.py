@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from harness import plugins, registry
 from harness.execution.execute import execute
 from harness.execution.jobs import Folders, Job, Plugin
 from harness.trial import Trial
 
-PLUGIN = Path(__file__).parent / "plugin.py"
+PLUGIN = Path(__file__).parent / "executors" / "plugin.py"
 
 
 class Bench:
@@ -44,8 +42,3 @@ class Bench:
             return []
         rows = [line.split() for line in self.ledger.read_text().splitlines()]
         return [(k, int(s), int(p), int(n), float(t)) for k, s, p, n, t in rows if kind in ("", k)]
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)

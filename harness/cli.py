@@ -19,8 +19,7 @@ from typing import Annotated
 import typer
 
 from harness import commands
-from harness.commands import _exit_codes
-from harness.commands._guard import flush_quietly, guarded, on_terminate
+from harness.commands import _exit_codes, _guard
 
 
 def assemble(package: ModuleType, about: str, epilog: str = "") -> typer.Typer:
@@ -43,7 +42,7 @@ def assemble(package: ModuleType, about: str, epilog: str = "") -> typer.Typer:
             app.add_typer(assemble(module, module.__doc__ or ""), name=name)
         else:
             said = f"Example: {module.EXAMPLE}\n\n{_exit_codes.told(module.EXITS)}"
-            app.command(name, epilog=said)(guarded(module.command))
+            app.command(name, epilog=said)(_guard.guarded(module.command))
     return app
 
 
@@ -74,8 +73,4 @@ def _root(
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
-    on_terminate()
-    try:
-        app(prog_name="harness")
-    finally:
-        flush_quietly()
+    _guard.run(app)

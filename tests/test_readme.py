@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import contracts, registry
+from harness.commands import _exit_codes
 from harness.planning import compose
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,33 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z-]+)", README):
         assert f"\n{target}:" in makefile, target
+
+
+PATH = re.compile(r"`((?:harness|baselines|suites|tests|results)/[\w/.]*)`")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_paths_that_a_page_names_exist(page):
+    found = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert found
+    for path in found:
+        assert (ROOT / path).exists(), f"{page}: {path}"
+
+
+def test_contributing_knows_every_room():
+    """Each file and folder of the package stands in the drawing of the house."""
+    drawing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    drawing = drawing.partition("\n## ")[0]
+    for room in (ROOT / "harness").glob("[!_]*"):
+        assert re.search(rf"\b{room.stem}\b", drawing), room.name
+    for path in re.findall(r"^ {4,6}(\w[\w./]*/|\w+\.py)\b", drawing, re.MULTILINE):
+        assert (ROOT / path).exists() or (ROOT / "harness" / path).exists(), path
+
+
+def test_exit_codes_are_those_of_the_command():
+    text = " ".join(README.split())
+    for code, meaning in _exit_codes.MEANINGS.items():
+        assert f"{code} {meaning}" in text
 
 
 def test_the_ledger_is_current():

@@ -17,42 +17,62 @@ from typing import Any, NoReturn
 import typer
 
 from harness.commands._exit_codes import INTERRUPTED, OK, TERMINATED, UNEXPECTED, USAGE
+from harness.commands._options import complain, warn
 from harness.errors import HarnessError
 
 
 def guarded(function: Callable[..., int | None]) -> Callable[..., NoReturn]:
-    """The command, ending in its exit code; a HarnessError is a message, all else unexpected goes to a log."""
+    """The command, ending in its exit code."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> NoReturn:
         try:
             code = function(*args, **kwargs) or OK
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except HarnessError as error:
-            typer.secho(f"error: {error}", fg="red", err=True)
-            code = USAGE
-        except KeyboardInterrupt:
-            typer.secho("interrupted; what is done is kept", fg="yellow", err=True)
-            code = INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output went away, as `head` does.
-            code = OK
-        except Exception as error:
-            log = _write_log(error, kwargs.get("results"))
-            what = str(error).strip().split("\n")[0]
-            typer.secho(
-                f"error: unexpected {type(error).__name__}{': ' + what if what else ''}; "
-                f"please report it with {log}, which says where it happened",
-                fg="red", err=True,
-            )  # fmt: skip
-            code = UNEXPECTED
+        except (Exception, KeyboardInterrupt) as error:
+            code = _told(error, kwargs.get("results"))
         raise typer.Exit(code)
 
     return wrapped
 
 
-def _write_log(error: Exception, results: Path | None) -> Path:
+def run(app: typer.Typer) -> NoReturn:
+    """The whole command line, help and parsing included; SIGTERM unwinds it as Ctrl-C does, and it exits 143."""
+
+    def terminated(*_: Any) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, terminated)
+    stdout = sys.stdout
+    try:
+        app(prog_name="harness")
+    except SystemExit as stop:
+        # Where the reader of help goes away, click exits 1 and puts a wrapper in the stream's place.
+        sys.exit(stop.code if sys.stdout is stdout else OK)
+    except Exception as error:
+        sys.exit(_told(error, None))
+    sys.exit(OK)
+
+
+def _told(error: BaseException, results: Path | None) -> int:
+    """Say how it ended; the exit code. What is unexpected goes to a log, with a sentence that says where."""
+    if isinstance(error, HarnessError):
+        complain(f"error: {error}")
+        return USAGE
+    if isinstance(error, KeyboardInterrupt):
+        warn("interrupted; what is done is kept")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output went away, as `head` does.
+        return OK
+    what = str(error).strip().split("\n")[0]
+    complain(
+        f"error: unexpected {type(error).__name__}{': ' + what if what else ''}; "
+        f"please report it with {_write_log(error, results)}, which says where it happened"
+    )
+    return UNEXPECTED
+
+
+def _write_log(error: BaseException, results: Path | None) -> Path:
     """The traceback with what was asked, below the results folder where there is one."""
     name = f"harness-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = "\n".join([
@@ -71,22 +91,3 @@ def _write_log(error: Exception, results: Path | None) -> Path:
             continue
         return folder / name
     return Path(os.devnull)
-
-
-def on_terminate() -> None:
-    """SIGTERM unwinds like Ctrl-C, so that what is held is let go; then the process exits 143."""
-
-    def terminated(*_: Any) -> NoReturn:
-        raise SystemExit(TERMINATED)
-
-    signal.signal(signal.SIGTERM, terminated)
-
-
-def flush_quietly() -> None:
-    """Write out what is left; where nobody reads it any more, the interpreter's own flush finds nothing to do."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

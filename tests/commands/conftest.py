@@ -19,9 +19,11 @@ from tests.conftest import TOY_SUITE, run_toy
 class ToyExecutor:
     """Runs a toy trial in no time."""
 
-    def run(self, tasks, on_event):
-        for task in tasks:
-            yield task, run_toy(task.trial)
+    capacity = 1
+
+    def run(self, jobs, folders, on_event):
+        for job in jobs:
+            yield job, run_toy(job.trial)
 
     def close(self):
         pass

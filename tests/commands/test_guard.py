@@ -122,7 +122,8 @@ def shell(line, **options):
 @pytest.mark.parametrize("line", [
     "harness list --json | head -1", "harness --help | head -c 1", "harness list optimizers | true",
     "harness list methods >&-", "harness list optimizers >&- 2>&-", "harness data list --results nowhere >&-",
-    "harness show optimizer.muon | head -1", "harness show suite | head -1",
+    "harness show optimizer.muon | head -1", "harness show suite | head -1", "harness --help | true",
+    "harness plan --help | true", "harness --version | true",
 ])  # fmt: skip
 def test_a_reader_that_goes_away_ends_a_command_quietly(line, tmp_path):
     done = shell(line + '; exit "${PIPESTATUS[0]}"', cwd=tmp_path)
@@ -131,8 +132,9 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(line, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_a_sentence(tmp_path):
-    done = shell("harness list methods > /dev/full", cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
+@pytest.mark.parametrize("words", ["list methods", "--help", "plan --help"])
+def test_a_full_disk_is_a_sentence(words, tmp_path):
+    done = shell(f"harness {words} > /dev/full", cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from harness import data
 from harness.data import bpe
 from harness.errors import DataError
-from tests.data.test_readers import jsonl
-from tests.data.texts import documents, lines
+from tests.data.texts import documents, jsonl, lines
 
 
 def decoded(corpus: data.Corpus, split: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tracemalloc
 from pathlib import Path
@@ -18,7 +17,7 @@ from harness import data
 from harness.data.build import split_of
 from harness.data.documents import checked_utf8, cut_after, of_text
 from harness.errors import DataError
-from tests.data.texts import documents, lines
+from tests.data.texts import documents, jsonl, lines
 
 
 def texts(corpus: data.Corpus, split: str) -> list[str]:
@@ -27,11 +26,6 @@ def texts(corpus: data.Corpus, split: str) -> list[str]:
 
 def everything(corpus: data.Corpus) -> list[str]:
     return sorted(t for s in data.SPLITS for t in texts(corpus, s))
-
-
-def jsonl(file: Path, rows: list[Any]) -> Path:
-    file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
-    return file
 
 
 def table(file: Path, values: list[Any], column: str = "text", kind: Any = None) -> Path:

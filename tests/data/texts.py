@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,4 +36,10 @@ def write_tokens(file: Path, tokens: np.ndarray, header: tuple[int, ...] | None 
         values[: len(header)] = header
         text = values.tobytes()
     file.write_bytes(text + tokens.astype("<u2").tobytes())
+    return file
+
+
+def jsonl(file: Path, rows: list[Any]) -> Path:
+    """A file of JSON lines."""
+    file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
     return file

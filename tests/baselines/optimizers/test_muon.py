@@ -18,10 +18,10 @@ from harness.errors import HarnessError, PluginError
 from harness.methods.construct import build, canonical
 from harness.methods.optimizer import Optimizer, ParameterGroup
 from harness.methods.parametrization import Scaling
-from tests.baselines.optimizers.test_newton_schulz import exact
 from tests.baselines.optimizers.toys import (
     TRANSFORMER,
     draw_gradients,
+    exact,
     hidden,
     make_groups,
     parameters,

@@ -17,7 +17,7 @@ from baselines.optimizers._newton_schulz import (
     polynomial,
     restarts,
 )
-from tests.baselines.optimizers.toys import relative
+from tests.baselines.optimizers.toys import exact, relative
 
 # Set -> slope at zero, then (min, max) of the output for singular values from 1e-3, 3e-3, 1e-2 up to 1.
 BOUNDS = {
@@ -61,14 +61,6 @@ def with_singular_values(s: torch.Tensor, rows: int, columns: int, seed: int = 0
     U = torch.linalg.qr(torch.randn(rows, k, generator=generator, dtype=torch.float64)).Q
     V = torch.linalg.qr(torch.randn(columns, k, generator=generator, dtype=torch.float64)).Q
     return (U * s) @ V.T
-
-
-def exact(X: torch.Tensor, name: str, steps: int | None = None) -> torch.Tensor:
-    """The iteration's result by singular value decomposition in float64."""
-    chosen = COEFFICIENTS[name]
-    U, s, Vh = torch.linalg.svd(X.double(), full_matrices=False)
-    s = polynomial(s / (s.norm() * chosen.norm_factor), chosen.schedule(steps))
-    return (U * s) @ Vh
 
 
 def test_every_set_has_published_bounds():

@@ -1,4 +1,4 @@
-"""Groups of parameters with gradients, as a small transformer would hand them over."""
+"""Groups of parameters with gradients, as a small transformer would hand them over; and the exact iteration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from baselines.optimizers._newton_schulz import COEFFICIENTS, polynomial
 from harness.methods.optimizer import ParameterGroup
 from harness.methods.parametrization import Scaling
 from harness.methods.roles import Role
@@ -71,3 +72,11 @@ def draw_gradients(groups: Sequence[ParameterGroup], seed: int) -> None:
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """||a - b||_F / ||b||_F."""
     return float((a.double() - b.double()).norm() / b.double().norm())
+
+
+def exact(X: torch.Tensor, name: str, steps: int | None = None) -> torch.Tensor:
+    """Newton-Schulz's result by singular value decomposition in float64."""
+    chosen = COEFFICIENTS[name]
+    U, s, Vh = torch.linalg.svd(X.double(), full_matrices=False)
+    s = polynomial(s / (s.norm() * chosen.norm_factor), chosen.schedule(steps))
+    return (U * s) @ Vh

@@ -65,7 +65,7 @@ app = assemble(
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from harness.commands._arguments import MEANINGS
 from harness.planning.suite import Suite
 
 REQUIRED = "required"
@@ -137,7 +138,8 @@ def _sections(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def parameters_of(function: Callable[..., Any]) -> list[Field]:
-    """Parameters of a function, or of a class: what each means is said by its annotation or in the docstring."""
+    """Parameters of a function or a class: each is explained by its annotation, the docstring, or what the name
+    means everywhere."""
     signature = inspect.signature(function)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
@@ -153,14 +155,14 @@ def parameters_of(function: Callable[..., Any]) -> list[Field]:
             field=p.name,
             type=type_text(hints.get(p.name, p.annotation)),
             default=REQUIRED if p.default is p.empty else plain(p.default),
-            about=notes[0] if notes else _said_of(p.name, text),
+            about=notes[0] if notes else _said_of(p.name, text) or MEANINGS.get(p.name, ""),
         ))  # fmt: skip
     return out
 
 
 def _said_of(name: str, text: str) -> str:
-    """What a docstring says of a parameter, as ``name``: until the end of that sentence."""
-    found = re.search(rf"``{name}``: (.+?)(?:\.\s|\.$|$)", text, re.DOTALL)
+    """What a docstring says of a parameter: after ``name`` and a colon, to the sentence's end or the next name."""
+    found = re.search(rf"``{name}``: (.+?)(?=;\s+``|(?<!e\.g)\.\s|\.?$)", text + "\n", re.DOTALL)
     return " ".join(found[1].split()) if found else ""
 
 

@@ -42,6 +42,10 @@ def test_plan_says_why_trials_are_pending(toy_run):
     make_stale(toy_run, 2)
     assert counts(toy_run)["stale"] == 2
     assert "2 x stale: changed: " in plan(toy_run)
+    lines = plan(toy_run).splitlines()
+    heading, *rows = [line for line in lines if line.split()[0] in ("arm", "adamw", "muon", "moved")]
+    at = heading.index("stale")
+    assert sum(int(row[at : at + 5].strip() or 0) for row in rows) == 2
     assert sum(line.startswith("  stale ") for line in plan(toy_run, "--trials").splitlines()) == 2
 
 

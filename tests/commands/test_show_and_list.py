@@ -18,9 +18,7 @@ from harness.planning import suite as suites
 from tests.terminal import here
 
 KINDS = _kinds.kinds()
-FUNCTIONS = ("estimator", "figure", "executor")
 EVERYTHING = [(kind.name, e.name) for kind in KINDS.values() if kind.describe for e in kind.entries()]
-WITH_FIELDS = [(kind, name) for kind, name in EVERYTHING if kind not in FUNCTIONS]
 
 
 def listed(*arguments):
@@ -86,7 +84,7 @@ def test_everything_shows_its_fields(kind, name):
         assert field.type not in ("", "any"), field
 
 
-@pytest.mark.parametrize(("kind", "name"), WITH_FIELDS)
+@pytest.mark.parametrize(("kind", "name"), EVERYTHING)
 def test_every_field_has_a_line_that_says_what_it_is(kind, name):
     shown = _kinds.described(f"{kind}.{name}")
     for field in shown.fields:
@@ -177,17 +175,23 @@ def test_a_dataclass_shows_its_fields():
     assert (names.type, names.default) == ("Sequence[str]", [])
 
 
-def shape(frames: Any, arm: str, *, scale: Annotated[str, "How it is scaled."] = "log", **rest: Any) -> None:
+def shape(
+    frames: Any, arm: str, first: int = 0, second: int = 0, metric: str = "", *,
+    scale: Annotated[str, "How it is scaled."] = "log", **rest: Any,
+) -> None:  # fmt: skip
     """A function.
 
-    ``arm``: which arm. More of it.
+    ``arm``: which arm, e.g. ``one``. More of it. ``first``: one; ``second``: another
+    over two lines
     """
 
 
 def test_a_function_shows_its_parameters():
-    _, arm, scale = parameters_of(shape)
-    assert (arm.field, arm.type, arm.default, arm.about) == ("arm", "str", REQUIRED, "which arm")
+    _, arm, first, second, metric, scale = parameters_of(shape)
+    assert (arm.field, arm.type, arm.default, arm.about) == ("arm", "str", REQUIRED, "which arm, e.g. ``one``")
     assert (scale.field, scale.default, scale.about) == ("scale", "log", "How it is scaled.")
+    assert (first.about, second.about) == ("one", "another over two lines")
+    assert metric.about.startswith("The metric, as records call it"), "the name's meaning everywhere"
 
 
 @pytest.mark.parametrize(("annotation", "text"), [

@@ -76,7 +76,7 @@ SWITCHES = """
 """
 
 
-def test_an_optimizer_that_evaluates_other_weights_than_it_trains_passes(plugin):  # noqa: F811
+def test_an_optimizer_that_evaluates_other_weights_than_it_trains_passes(plugin):
     step = "\n    @torch.no_grad()\n    def step(self, closure=None):\n"
     assert step in LION
     assert check(plugin, LION.replace(step, SWITCHES)) == []

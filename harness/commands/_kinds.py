@@ -207,15 +207,21 @@ def _executor(name: str) -> Described:
 
 
 def _estimators() -> list[Named]:
-    from harness.analysis import estimate
+    from harness.analysis import lookup
 
-    return [Named(name=n, summary=s) for n, s in estimate.names().items()]
+    return [Named(name=n, summary=s) for n, s in lookup.names().items()]
 
 
 def _estimator(name: str) -> Described:
-    from harness.analysis import estimate
+    from harness.analysis import lookup
 
-    return _function("estimator", name, estimate.find(name))
+    found = lookup.find(name)
+    facts = found.facts
+    said = [f"reads: {', '.join(facts.reads)}"]
+    said += [f"takes into account where recorded: {', '.join(facts.uses)}"] if facts.uses else []
+    said += [f"needs {facts.least_sizes} sizes or more"] if facts.least_sizes > 1 else []
+    said += [f"forms: {', '.join(facts.forms)}"] if facts.forms else []
+    return dataclasses.replace(_function("estimator", name, found.function), facts=said)
 
 
 def _figures() -> list[Named]:

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import registry
+from harness.analysis import lookup
 from harness.errors import HarnessError, PluginError, unknown
 from harness.planning.suite import Suite
 from harness.workload import workload_module
-
-LEAST_SIZES = 4
-"""Sizes from which compute at equal loss can be estimated."""
 
 
 def with_method(base: Suite, kind: str, name: str, against: Sequence[str]) -> Suite:
@@ -57,7 +55,7 @@ def _claims(base: Suite, name: str, rivals: Sequence[str]) -> dict[str, Any]:
             "confirmatory": True,
             "estimator": {"name": "mean_difference", **arguments},
         }
-        if len(base.cells(rival)) >= LEAST_SIZES:
+        if len(base.cells(rival)) >= lookup.facts("compute_ratio").least_sizes:
             claims[f"{name}_compute_ratio_{rival}"] = {
                 **common,
                 "says": f"{name} reaches {rival}'s {label} with less compute",

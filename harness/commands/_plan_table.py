@@ -11,12 +11,12 @@ import typer
 
 from harness import runner
 from harness.commands._options import warn
+from harness.numbers import duration
 from harness.planning.checks import expected_effects
 from harness.planning.plan import Plan, estimate_seconds
 from harness.planning.states import Item, State
 from harness.planning.suite import Suite, parse_only
 from harness.records.store import Shelf, Store
-from harness.numbers import duration
 
 STATES: tuple[str, ...] = get_args(State)
 

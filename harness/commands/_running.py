@@ -14,9 +14,9 @@ from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import complain, warn
 from harness.commands._trial_display import Lines, TrialBar
 from harness.execution.executors import Executor, executor
+from harness.numbers import duration
 from harness.planning.suite import Suite, parse_only
 from harness.records.store import Store
-from harness.numbers import duration
 
 
 def run_suites(

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness import runner
 from harness.commands._options import complain
+from harness.numbers import duration
 from harness.planning.states import Item
 from harness.records.record import FINISHED, Record
-from harness.numbers import duration
 
 
 class TrialBar(runner.Watcher):

@@ -16,7 +16,7 @@ EXITS = ()
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="CSV in long format: arm, size or compute, seed, loss, diverged.")],
+    file: Annotated[Path, typer.Argument(help="Table in long format: arm, size or compute, seed, loss, diverged.")],
     estimator: Annotated[
         str,
         typer.Option(help="Estimator; `harness list estimators` names them, `harness show` says their arguments."),

@@ -62,7 +62,7 @@ def test_a_log_has_a_line_a_round_and_a_line_a_failure(quiet, capsys):
     lines.stored("suite adamw", record("completed"))
     lines.stored("suite muon", record("timed_out", reason="after 3 s"))
     out, err = capsys.readouterr()
-    assert ("round 1: 4 trials, up to 8 more, about 1.5 min of one worker" in out) is not quiet
+    assert ("round 1: 4 trials, up to 8 more, about 1 min 30 s of one worker" in out) is not quiet
     assert err.strip() == "timed_out: suite muon: after 3 s"
 
 

@@ -93,7 +93,8 @@ def test_every_field_has_a_line_that_says_what_it_is(kind, name):
 
 @pytest.mark.parametrize(("word", "lines"), [
     ("optimizer.muon", ["momentum: float >= 0, < 1 = 0.95", "lr: float > 0 required", "Peak learning rate"]),
-    ("estimator.compute_ratio", ["arm: str required", "metric: str = test_loss", "at equal loss"]),
+    ("estimator.compute_ratio", ["arm: str required", "metric: str = ", "at equal loss", "reads: trials",
+                                 "needs 4 sizes or more"]),
     ("figure.loss_against_lr", ["Loss against learning rate"]),
     ("probe.spectra", ["samples: int >= 2, <= 1000 = 8", "Steps measured"]),
     ("workload.language_model", ["model.width: int > 0 required", "Channels of the residual stream",

@@ -57,6 +57,7 @@ MEANINGS = {
     "y": "Metric along the vertical axis.",
     "x_scale": "Scale of the horizontal axis.",
     "y_scale": "Scale of the vertical axis.",
+    "title": "What stands above; default: made from the kind or the metric.",
     "caption": "Text below; default: generated from the data.",
     # Where trials run.
     "workers": "How many trials run at once; default: one a core or GPU.",

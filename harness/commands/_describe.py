@@ -155,9 +155,17 @@ def parameters_of(function: Callable[..., Any]) -> list[Field]:
             field=p.name,
             type=type_text(hints.get(p.name, p.annotation)),
             default=REQUIRED if p.default is p.empty else plain(p.default),
-            about=notes[0] if notes else _said_of(p.name, text) or MEANINGS.get(p.name, ""),
+            about=notes[0] if notes else _meaning(p.name, _said_of(p.name, text)),
         ))  # fmt: skip
     return out
+
+
+def _meaning(name: str, said: str) -> str:
+    """What the docstring says of a parameter, or what its name means everywhere; both where it says the default."""
+    common = MEANINGS.get(name, "")
+    if said.startswith("default") and common:
+        return f"{common.partition('; default')[0].rstrip('.')}; {said}."
+    return said or common
 
 
 def _said_of(name: str, text: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from harness import probes, registry, workloads
-from harness.commands._describe import Described, fields_of, parameters_of
+from harness.commands._arguments import MEANINGS
+from harness.commands._describe import Described, Field, fields_of, parameters_of
 from harness.errors import unknown
 from harness.execution import executors
 from harness.planning import suite as suites
@@ -227,15 +228,18 @@ def _estimator(name: str) -> Described:
 def _figures() -> list[Named]:
     from harness.report import figures
 
-    return [Named(name=n, summary=s) for n, s in figures.kinds().items()]
+    return [Named(name=n, summary=said) for n, (said, _) in figures.kinds().items()]
 
 
 def _figure(name: str) -> Described:
-    from harness.report.figures import common, kinds
+    from harness.report.figures import registry as figures
 
-    if name not in kinds():
-        raise unknown("figure", name, kinds())
-    return _function("figure", name, common._kinds[name])
+    found = _function("figure", name, figures.find(name))
+    of_all = [
+        Field(field=option, type=f"{kind} | None", default=None, about=MEANINGS[option])
+        for option, kind in figures.COMMON.items()
+    ]
+    return dataclasses.replace(found, fields=[*found.fields, *of_all])
 
 
 def _function(kind: str, name: str, function: Callable[..., Any]) -> Described:

@@ -66,6 +66,13 @@ def kinds() -> dict[str, tuple[str, dict[str, str]]]:
     }
 
 
+def find(name: str, where: str = "figures") -> Draw:
+    """The function that draws this kind; UnknownNameError with 'did you mean' otherwise."""
+    if name not in _kinds:
+        raise unknown("figure kind", name, _kinds, where)
+    return _kinds[name]
+
+
 def _parameters(function: Draw) -> list[inspect.Parameter]:
     return list(inspect.signature(function).parameters.values())[1:]
 
@@ -87,9 +94,7 @@ def check_options(kind: str, options: Mapping[str, Any], where: str = "figures")
 
     ``options`` as a suite gives them, without their ``kind``; ``where`` begins the message.
     """
-    if kind not in _kinds:
-        raise unknown("figure kind", kind, _kinds, where)
-    place, parameters = f"{where}: {kind}", _parameters(_kinds[kind])
+    place, parameters = f"{where}: {kind}", _parameters(find(kind, where))
     known = [*(p.name for p in parameters), *COMMON]
     for option, value in options.items():
         if option not in known:

@@ -13,7 +13,6 @@ from harness import distributions, registry
 from harness import fingerprint as module
 from harness.fingerprint import EXEMPT, changed_modules, source_digest, trial_fingerprint
 from harness.trial import Trial
-from tests.test_registry import clean  # noqa: F401
 
 PACKAGES = {"harness": Path(harness.__file__).parent, "baselines": Path(next(iter(baselines.__path__)))}
 
@@ -208,7 +207,7 @@ def test_one_from_an_editable_package_enters_by_the_sources_that_it_reaches(inst
     assert changed_modules(before, far()) == ["far_away.parts"]
 
 
-def test_what_a_plugin_imports_from_installed_packages_enters_too(installed, tmp_path, clean):  # noqa: F811
+def test_what_a_plugin_imports_from_installed_packages_enters_too(installed, tmp_path, clean_registry):
     installed("far_away", METHOD.format(imports=""))
     plugin = tmp_path / "mine.py"
     text = METHOD.format(imports="import json, torch\nfrom far_away import parts")
@@ -221,7 +220,7 @@ def test_what_a_plugin_imports_from_installed_packages_enters_too(installed, tmp
     assert [k for k in found if k.startswith("distribution")] == ["distribution far_away"]
 
 
-def test_a_plugin_edited_after_it_was_imported_keeps_the_digest_of_what_was_imported(tmp_path, clean):  # noqa: F811
+def test_a_plugin_edited_after_it_was_imported_keeps_the_digest_of_what_was_imported(tmp_path, clean_registry):
     (tmp_path / "beside.py").write_text("SIZE = 1\n")
     plugin = tmp_path / "mine.py"
     plugin.write_text(METHOD.format(imports="import beside").replace("far_rank", "r"))

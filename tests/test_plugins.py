@@ -10,9 +10,8 @@ import pytest
 from harness import plugins, registry, sources
 from harness.errors import PluginError
 from harness.methods.construct import build
-from tests.test_registry import clean  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("clean")
+pytestmark = pytest.mark.usefixtures("clean_registry")
 
 RANK = '''
 """A rank."""

@@ -11,7 +11,7 @@ from harness.planning.suite import Suite
 from harness.records.record import Row
 from harness.records.store import Store
 from tests.conftest import TOY_SUITE, run_toy
-from tests.test_end_to_end import harness
+from tests.terminal import harness
 from tests.toys.needing import FOLDER, PLUGIN, codecs
 
 

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.planning import suite as suites
 from harness.planning.plan import make_plan
 from harness.planning.suite import PROFILES, Suite
-from harness.records.store import Shelf
+from harness.records.record import RecordSet
 
 PROBE_FLOPS_PER_TOKEN = 6 * (12 * 64**2 * 2 + 64 * 256) + 12 * 2 * 64 * 128
 """Training FLOPs a token of the probe's model: two layers of width 64, 256 bytes, context 128."""
@@ -63,7 +63,7 @@ def _rate(measured: dict[str, Any], device: str) -> tuple[float, int] | None:
 
 def _estimate(suite: Suite, measured: dict[str, Any]) -> dict[str, Any]:
     """What a suite's trials take here: their FLOPs by formula, over the measured rate."""
-    plan = make_plan(suite, Shelf(), None)
+    plan = make_plan(suite, RecordSet(), None)
     device = str(suite.base.get("compute", {}).get("device", "cpu"))
     known = sum(i.flops for i in plan.items)
     # What follows tuning are trials like those already known.
@@ -103,7 +103,7 @@ def _missing(folder: Path, measured: dict[str, Any]) -> list[dict[str, str]]:
     if not measured["cuda"]:
         out.append({
             "what": "CUDA device", "for": "profiles gpu and paper",
-            "get it": "run there: harness plan --export round.json, then harness execute round.json",
+            "get it": "run there: harness plan --export round.zip, then harness execute round.zip",
         })  # fmt: skip
     if shutil.which("git") is None:
         out.append({"what": "git", "for": "provenance of records", "get it": "install git"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
 
@@ -13,27 +13,27 @@ from harness import runner
 from harness.commands._options import warn
 from harness.numbers import duration
 from harness.planning.checks import expected_effects
-from harness.planning.plan import Plan, estimate_seconds
-from harness.planning.states import Item, State
+from harness.planning.durations import estimate_seconds
+from harness.planning.plan import Plan
+from harness.planning.states import STATES, Item
 from harness.planning.suite import Suite, parse_only
-from harness.records.store import Shelf, Store
+from harness.records.record import RecordSet
+from harness.records.store import Store
 
-STATES: tuple[str, ...] = get_args(State)
 
-
-def plans_of(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], Shelf]:
+def plans_of(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], RecordSet]:
     """The plans of these suites over what is stored; what was found damaged is said."""
     store = Store(results)
-    shelf = store.load()
-    for note in shelf.notes:
+    records = store.load()
+    for note in records.notes:
         warn(note)
     kept = parse_only(only, suites[0]) if only else None
-    return store, runner.plan_all(suites, shelf, store, kept), shelf
+    return store, runner.plan_all(suites, records, store, kept), records
 
 
-def as_json(plan: Plan, shelf: Shelf, results: Path) -> dict[str, Any]:
+def as_json(plan: Plan, records: RecordSet, results: Path) -> dict[str, Any]:
     """A plan for programs."""
-    seconds = estimate_seconds(plan.items, shelf)
+    seconds = estimate_seconds(plan.items, records)
     return {
         "suite": plan.suite.name,
         "profile": plan.suite.profile,
@@ -59,16 +59,19 @@ def as_json(plan: Plan, shelf: Shelf, results: Path) -> dict[str, Any]:
     }
 
 
-def show(plan: Plan, shelf: Shelf, results: Path, trials: bool = False) -> None:
+def show(plan: Plan, records: RecordSet, results: Path, trials: bool = False) -> None:
     """Print a plan: a line of counts, why trials are pending, notes; then a row a cell, or with ``trials`` a line
     a trial."""
     pending = plan.pending
-    counts = ", ".join(f"{number} {state}" for state, number in plan.counts().items())
-    name = typer.style(plan.suite.name, bold=True)
+    counts = plan.counts()
+    more = f"up to {plan.more} more"
+    if waiting := counts.pop("waiting"):
+        more += f", of them {waiting} waiting for trials that they need"
     typer.echo(
-        f"{name} profile={plan.suite.profile}: {counts}, up to {plan.more} more; "
+        f"{typer.style(plan.suite.name, bold=True)} profile={plan.suite.profile}: "
+        f"{', '.join(f'{number} {state}' for state, number in counts.items())}, {more}; "
         f"pending {sum(i.flops for i in pending):.2g} FLOPs, "
-        f"about {duration(sum(estimate_seconds(pending, shelf)))} of one worker"
+        f"about {duration(sum(estimate_seconds(pending, records)))} of one worker"
     )
     reasons = Counter(f"{i.state}: {i.why}" for i in pending if i.why)
     lines = [f"{count} x {reason}" for reason, count in reasons.items()]

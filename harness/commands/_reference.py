@@ -9,7 +9,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.planning.suite import Suite
+from harness.records.plans import planned_profiles
 from harness.records.record import Record
+from harness.records.reference import read_reference, reference_path
 from harness.records.store import Store
 from harness.report import gather
 from harness.workload import workload_module
@@ -52,18 +54,18 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Find
     Raises HarnessError where none of the suites has a reference.
     """
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     found = Findings()
     compared = []
     for suite in suites:
         name = reference or suite.profile
-        if not store.reference_path(suite.name, name).is_file():
+        if not reference_path(store, suite.name, name).is_file():
             continue
-        _, rows = store.read_reference(suite.name, name)
+        _, rows = read_reference(store, suite.name, name)
         old = {r.record.identity: r.record for r in rows if r.record}
         counts: dict[str, Any] = {"suite": suite.name, "identical": 0, "changed": 0, "other_class": 0, "missing": 0}
         for identity, before in old.items():
-            now = shelf.by_identity.get(identity, [])
+            now = records.by_identity.get(identity, [])
             same = [r for r in now if r.numerics_class == before.numerics_class]
             if not now:
                 counts["missing"] += 1
@@ -82,7 +84,7 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Find
             "make one: harness regress --update --reason '...'"
         )
     profile = suites[0].profile
-    here = [n for n in compared if n in store.planned_profiles(profile)]
+    here = [n for n in compared if n in planned_profiles(store, profile)]
     if here and (not reference or reference == profile):
         built = gather.Built(Path(), profile, [c for g in gather.collect(store, profile, here) for c in g.claims])
         found.regressions += gather.strict_changes(built, results)

@@ -42,8 +42,9 @@ def run_suites(
 
         mirror = Follower(results)
     bar = TrialBar(console, machine.capacity) if console.is_terminal and not quiet else None
+    store.prepare()
     try:
-        with bar.bar if bar else contextlib.nullcontext():
+        with store.shared("harness run"), bar.bar if bar else contextlib.nullcontext():
             summary = runner.run(
                 suites,
                 store,

@@ -28,33 +28,37 @@ def command(
 ) -> None:
     """Remove scratch folders; with --stale or --unused, records too. Nothing goes without --yes."""
     from harness.commands._plan_table import plans_of
-    from harness.records.store import Store, code_of
+    from harness.records.record import code_of
+    from harness.records.store import Store
 
     suites = load_suites(words) if words else []
     if stale and not suites:
         raise HarnessError("--stale needs the suites whose stale records go, or 'all'")
     store = Store(results)
-    folders = [f for f in (store.work, store.runs / "staging") if f.is_dir() and any(f.iterdir())]
-    going: list[Record] = []
-    if stale:
-        _, plans, _ = plans_of(suites, results, None)
-        going += [i.record for p in plans for i in p.items if i.state == "stale" and i.record]
-    if unused:
-        going += _unused(store)
-    typer.echo(
-        f"{len(folders)} scratch folders, {len(going)} records"
-        + ("" if yes else "; nothing deleted yet: add --yes")
-    )
-    if yes:
-        for folder in folders:
-            shutil.rmtree(folder)
-        for record in {(r.identity, code_of(r)): r for r in going}.values():
-            store.remove(record)
+    with store.exclusive("harness clean"):
+        folders = [f for f in (store.work, store.runs / "staging") if f.is_dir() and any(f.iterdir())]
+        going: list[Record] = []
+        if stale:
+            plans = plans_of(suites, results, None)[1]
+            going += [i.record for p in plans for i in p.items if i.state == "stale" and i.record]
+        if unused:
+            going += _unused(store)
+        chosen = {(r.identity, code_of(r)): r for r in going}
+        typer.echo(
+            f"{len(folders)} scratch folders, {len(chosen)} records"
+            + ("" if yes else "; nothing deleted yet: add --yes")
+        )
+        if yes:
+            for folder in folders:
+                shutil.rmtree(folder)
+            for record in chosen.values():
+                store.remove(record)
 
 
 def _unused(store: Store) -> list[Record]:
     """Records that no stored plan shows."""
-    from harness.records.store import code_of, load_rows
+    from harness.records.plans import load_rows
+    from harness.records.record import code_of
 
     used = set()
     for file in (store.runs / "plans").glob("*.json"):

@@ -10,7 +10,7 @@ import typer
 from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import DEFAULT_RESULTS, Results
 
-EXAMPLE = "harness execute round.json --out executed"
+EXAMPLE = "harness execute round.zip --out executed"
 EXITS = (TRIAL_FAILED,)
 
 

@@ -40,14 +40,14 @@ def command(
     """Print what a run would do. What is done, stale (and why), missing, and how much may follow."""
     from harness.commands import _plan_table
 
-    store, plans, shelf = _plan_table.plans_of(load_suites(words, plugins), results, only)
+    store, plans, records = _plan_table.plans_of(load_suites(words, plugins), results, only)
     if export:
         from harness import exchange
 
         count = exchange.export_round(plans, store, export)
         typer.echo(f"{export}: {count} trials; on the other machine: harness execute {export.name}")
     elif as_json:
-        print_json([_plan_table.as_json(plan, shelf, results) for plan in plans])
+        print_json([_plan_table.as_json(plan, records, results) for plan in plans])
     else:
         for plan in plans:
-            _plan_table.show(plan, shelf, results, trials)
+            _plan_table.show(plan, records, results, trials)

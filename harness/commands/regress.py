@@ -16,7 +16,8 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.planning.suite import Suite
-    from harness.records.store import Row, Store
+    from harness.records.record import Row
+    from harness.records.store import Store
 
 EXAMPLE = "harness regress profile=cpu"
 EXITS = (REGRESSION, NOTHING_COMPARED)
@@ -59,17 +60,26 @@ def move_reference(
     suites: Sequence[Suite], results: Path, reference: str, reason: str, echo: Callable[[str], Any] = print
 ) -> None:
     """Move the committed reference of these suites to the present records; the only way to do so."""
-    from harness.records.store import Store, load_rows
+    from harness.records.store import Store
 
     if not reason.strip():
         raise HarnessError("--update needs --reason: it is kept in the reference's log")
     store = Store(results)
-    shelf = store.load()
+    with store.exclusive("harness regress --update"):
+        _move(suites, store, reference, reason, echo)
+
+
+def _move(
+    suites: Sequence[Suite], store: Store, reference: str, reason: str, echo: Callable[[str], Any]
+) -> None:
+    from harness.records.plans import load_rows, read_plan
+
+    records = store.load()
     written = 0
     for suite in suites:
-        if store.read_plan(suite.name, suite.profile) is None:
+        if read_plan(store, suite.name, suite.profile) is None:
             continue
-        plan, rows = load_rows(store, suite.name, suite.profile, shelf)
+        plan, rows = load_rows(store, suite.name, suite.profile, records)
         missing = sum(r.record is None for r in rows)
         if missing or plan["more"]:
             raise HarnessError(
@@ -84,8 +94,10 @@ def move_reference(
 
 
 def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: list[Row], reason: str) -> Path:
-    path = store.write_reference(suite.name, name, plan, rows)
+    from harness.files import append_line
+    from harness.records.reference import write_reference
+
+    path = write_reference(store, suite.name, name, plan, rows)
     entry = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    with (path.parent / "history.txt").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(entry) + "\n")
+    append_line(path.parent / "history.txt", json.dumps(entry))
     return path

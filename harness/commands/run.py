@@ -48,9 +48,9 @@ def command(
     if dry_run:
         from harness.commands import _plan_table
 
-        _, plans, shelf = _plan_table.plans_of(suites, results, only)
+        _, plans, records = _plan_table.plans_of(suites, results, only)
         for plan in plans:
-            _plan_table.show(plan, shelf, results)
+            _plan_table.show(plan, records, results)
         return OK
     from harness.commands._running import run_suites
 

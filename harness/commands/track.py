@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.planning.suite import Suite
-    from harness.records.store import Row
+    from harness.records.record import Row
 
 EXAMPLE = "harness track muon_scaling profile=cpu"
 EXITS = (TRIAL_FAILED,)
@@ -50,14 +50,15 @@ def command(
 def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
     """Records of these suites, with the report and its verdicts where there is one."""
     from harness.records import tracking
-    from harness.records.store import Store, load_rows
+    from harness.records.plans import load_rows, read_plan
+    from harness.records.store import Store
 
     store = Store(results)
-    shelf = store.load()
+    records = store.load()
     rows: list[Row] = []
     for suite in suites:
-        if store.read_plan(suite.name, suite.profile) is not None:
-            rows += load_rows(store, suite.name, suite.profile, shelf)[1]
+        if read_plan(store, suite.name, suite.profile) is not None:
+            rows += load_rows(store, suite.name, suite.profile, records)[1]
     if not rows:
         raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]

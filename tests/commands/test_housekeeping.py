@@ -113,3 +113,16 @@ def test_track_sends_each_record_and_exits_3_where_some_failed(toy_run, monkeypa
 def test_track_before_a_run_says_so(toy_run, tmp_path):
     done = here("track", toy_run.file, "profile=smoke", "--results", tmp_path / "elsewhere")
     assert (done.exit_code, "nothing has been run" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [
+    ["accept", "{suite}", "profile=smoke", "--reason", "x"], ["clean"],
+    ["regress", "{suite}", "profile=smoke", "--update", "--reason", "x"],
+])  # fmt: skip
+def test_what_removes_or_moves_waits_for_nobody(toy_run, words):
+    words = [w.format(suite=toy_run.file) for w in words]
+    with toy_run.store.shared("harness run"):
+        done = here(*words, "--results", toy_run.results)
+    assert done.exit_code == 2
+    assert f"harness {words[0]}" in done.stderr and "in use by harness run" in done.stderr
+    assert here(*words, "--results", toy_run.results).exit_code == 0

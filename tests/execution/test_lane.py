@@ -14,13 +14,7 @@ from harness.execution import lane as module
 from harness.execution import server
 from harness.execution.executors.inline import InlineExecutor
 from harness.execution.executors.local import LocalExecutor
-from tests.execution.executors.conftest import Bench
 from tests.execution.executors.test_local import alive, eventually, quiet
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
 
 
 def records(executor, bench, jobs, on_event=quiet):
@@ -73,7 +67,7 @@ import json, sys
 from pathlib import Path
 from harness.execution.executors import executor
 from harness.fingerprint import source_digest
-from tests.execution.executors.conftest import Bench
+from tests.execution.bench import Bench
 
 bench, file = Bench(Path(sys.argv[1])), Path(sys.argv[2])
 text = file.read_text()

@@ -4,12 +4,6 @@ import pytest
 
 from harness.execution.executors.inline import InlineExecutor
 from harness.execution.verification import is_due
-from tests.execution.executors.conftest import Bench
-
-
-@pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
 
 
 def run(bench, job):

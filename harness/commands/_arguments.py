@@ -61,6 +61,7 @@ MEANINGS = {
     "caption": "Text below; default: generated from the data.",
     # Where trials run.
     "workers": "How many trials run at once; default: one a core or GPU.",
+    "fork": "Whether each trial is forked from a process that has imported what it needs, where that can be.",
     "trials_per_gpu": "Trials that share a GPU; timing trials still run alone.",
 }
 """Argument -> meaning, where the docstring of what takes it does not say more (``name``: ...)."""

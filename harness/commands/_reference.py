@@ -77,7 +77,7 @@ def compare(suites: Sequence[Suite], results: Path, reference: str = "") -> Find
                 counts["changed"] += 1
                 found.regressions.append(_difference(suite.name, before, same[-1]))
         found.suites.append(counts)
-        compared.append(suite.name)
+        compared.append(suite.key)
     if not compared:
         raise HarnessError(
             f"{store.root / 'reference'}: no committed reference of {', '.join(s.name for s in suites)}; "

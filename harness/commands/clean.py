@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,12 +56,12 @@ def command(
 
 def _unused(store: Store) -> list[Record]:
     """Records that no stored plan shows."""
-    from harness.records.plans import load_rows
+    from harness.records.plans import load_rows, plan_of_file
     from harness.records.record import code_of
 
     used = set()
-    for file in (store.runs / "plans").glob("*.json"):
-        suite = json.loads(file.read_bytes())["suite"]
-        rows = load_rows(store, suite["name"], suite["profile"])[1]
+    for file in store.plans.glob("*.json"):
+        profile = plan_of_file(file)["suite"]["profile"]
+        rows = load_rows(store, file.name.removesuffix(f".{profile}.json"), profile)[1]
         used |= {(r.planned.trial.identity, code_of(r.record)) for r in rows if r.record}
     return [r for rs in store.load().by_identity.values() for r in rs if (r.identity, code_of(r)) not in used]

@@ -53,7 +53,7 @@ def command(
     code = run_suites([chosen], results, executor_name=executor, workers=workers)
     folder = results / "compare" / chosen.name
     with working("building the report"):
-        built = gather.report(results, chosen.profile, [chosen.name], folder=folder)
+        built = gather.report(results, chosen.profile, [chosen.key], folder=folder)
     shutil.copy2(method, folder / method.name)
     typer.echo(gather.ledger_text(built))
     typer.echo(f"report, tables and the method's source: {folder}")

@@ -77,9 +77,9 @@ def _move(
     records = store.load()
     written = 0
     for suite in suites:
-        if read_plan(store, suite.name, suite.profile) is None:
+        if read_plan(store, suite.key, suite.profile) is None:
             continue
-        plan, rows = load_rows(store, suite.name, suite.profile, records)
+        plan, rows = load_rows(store, suite.key, suite.profile, records)
         missing = sum(r.record is None for r in rows)
         if missing or plan["more"]:
             raise HarnessError(

@@ -57,8 +57,8 @@ def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
     records = store.load()
     rows: list[Row] = []
     for suite in suites:
-        if read_plan(store, suite.name, suite.profile) is not None:
-            rows += load_rows(store, suite.name, suite.profile, records)[1]
+        if read_plan(store, suite.key, suite.profile) is not None:
+            rows += load_rows(store, suite.key, suite.profile, records)[1]
     if not rows:
         raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]

@@ -1,5 +1,7 @@
 """Jobs over the test workload, and a ledger to see what ran when."""
 
+import os
+import time
 from pathlib import Path
 
 from harness import plugins, registry
@@ -42,3 +44,27 @@ class Bench:
             return []
         rows = [line.split() for line in self.ledger.read_text().splitlines()]
         return [(k, int(s), int(p), int(n), float(t)) for k, s, p, n, t in rows if kind in ("", k)]
+
+
+def quiet(*_):
+    """For who is told of events and wants none."""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def eventually(condition, seconds=20.0):
+    """Whether a condition comes true in this time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False

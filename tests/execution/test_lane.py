@@ -14,7 +14,7 @@ from harness.execution import lane as module
 from harness.execution import server
 from harness.execution.executors.inline import InlineExecutor
 from harness.execution.executors.local import LocalExecutor
-from tests.execution.executors.test_local import alive, eventually, quiet
+from tests.execution.bench import alive, eventually, quiet
 
 
 def records(executor, bench, jobs, on_event=quiet):

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,9 @@ from harness.execution.execute import trial_lock
 from harness.execution.executors.inline import InlineExecutor
 from harness.execution.executors.local import LocalExecutor
 from harness.execution.slots import divide, visible_gpus
+from tests.execution.bench import alive, eventually, quiet
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -26,30 +26,8 @@ def pool():
         yield executor
 
 
-def quiet(*_):
-    pass
-
-
 def run(executor, bench, jobs, on_event=quiet):
     return {job.trial.seed: record for job, record in executor.run(jobs, bench.folders, on_event)}
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def eventually(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def comparable(record):

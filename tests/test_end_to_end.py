@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.store import Store
 from tests.terminal import ROOT, SMALL, harness
 
 
@@ -71,10 +72,10 @@ def test_regress_passes_unchanged_records_and_exits_4_on_a_changed_loss(smoke, t
     harness("regress", *words, "--results", copy, "--update", "--reason", "test")
     same = harness("regress", *words, "--results", copy)
     assert "no regression" in same.stdout
-    victim = next((copy / "runs" / "records").rglob("*.json"))
-    record = json.loads(victim.read_text())
-    record["metrics"]["test_loss"] += 1e-9
-    victim.write_text(json.dumps(record))
+    store = Store(copy)
+    (victim, *_), *_ = store.load().by_identity.values()
+    store.remove(victim)
+    store.write(victim.model_copy(update={"metrics": {**victim.metrics, "test_loss": 1.0}}))
     changed = harness("regress", *words, "--results", copy, check=False)
     assert changed.returncode == 4
     assert "same code" in changed.stdout

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.environment import measure
 from harness.errors import HarnessError
-from harness.planning import suite as suites
+from harness.planning import compose
 from harness.planning.plan import make_plan
 from harness.planning.suite import PROFILES, Suite
 from harness.records.record import RecordSet
@@ -45,9 +45,9 @@ def examine(results: Path = Path("results")) -> dict[str, Any]:
 def _with(profile: str) -> list[Suite]:
     """The shipped suites that have this profile."""
     found = []
-    for name in suites.shipped():
+    for name in compose.shipped():
         with contextlib.suppress(HarnessError):
-            found.append(suites.load(name, profile))
+            found.append(compose.load(name, profile))
     return found
 
 

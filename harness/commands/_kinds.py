@@ -19,7 +19,8 @@ from harness.commands._arguments import MEANINGS
 from harness.commands._describe import Described, Field, fields_of, parameters_of
 from harness.errors import unknown
 from harness.execution import executors
-from harness.planning import suite as suites
+from harness.planning import compose
+from harness.planning.suite import PROFILES, Suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def described(word: str) -> Described | None:
     """What ``KIND.NAME``, or ``suite``, means; None where the word names no kind, as a suite's name."""
     if word == "suite":
         return Described(
-            kind="suite", name="file", summary="The keys of a suite's YAML file.", fields=fields_of(suites.Suite)
+            kind="suite", name="file", summary="The keys of a suite's YAML file.", fields=fields_of(Suite)
         )
     kind, _, name = word.partition(".")
     found = kinds().get(kind)
@@ -92,14 +93,14 @@ def described(word: str) -> Described | None:
 
 
 def _suites() -> list[Named]:
-    return [Named(name=n, summary=suites.title_of(n)) for n in suites.shipped()]
+    return [Named(name=n, summary=compose.title_of(n)) for n in compose.shipped()]
 
 
 def _profiles() -> list[Named]:
-    return [Named(name=n, summary=PROFILES[n]) for n in suites.PROFILES]
+    return [Named(name=n, summary=ABOUT_PROFILES[n]) for n in PROFILES]
 
 
-PROFILES = {
+ABOUT_PROFILES = {
     "smoke": "plumbing: a few tiny trials, no verdicts",
     "cpu": "two CPU cores, minutes a suite",
     "gpu": "one H200-class card",

@@ -44,15 +44,15 @@ def load_suites(
 
     Raises HarnessError where no suite is named, unless ``default_all``.
     """
-    from harness.planning import suite
+    from harness.planning import compose
 
     load_plugins(plugins)
-    names, profile, overrides = suite.split_arguments(words or [])
+    names, profile, overrides = compose.split_arguments(words or [])
     if names == ["all"] or (not names and default_all):
-        names = suite.shipped()
+        names = compose.shipped()
     if not names:
-        raise HarnessError(f"give a suite: {', '.join(suite.shipped())}, a path ending in .yaml, or 'all'")
-    return [suite.load(n, profile, overrides) for n in names]
+        raise HarnessError(f"give a suite: {', '.join(compose.shipped())}, a path ending in .yaml, or 'all'")
+    return [compose.load(n, profile, overrides) for n in names]
 
 
 def load_plugins(plugins: Sequence[Path] | None) -> None:

@@ -13,10 +13,11 @@ from harness import runner
 from harness.commands._options import warn
 from harness.numbers import duration
 from harness.planning.checks import expected_effects
+from harness.planning.compose import parse_only
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan
 from harness.planning.states import STATES, Item
-from harness.planning.suite import Suite, parse_only
+from harness.planning.suite import Suite
 from harness.records.record import RecordSet
 from harness.records.store import Store
 

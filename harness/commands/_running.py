@@ -15,7 +15,8 @@ from harness.commands._options import complain, warn
 from harness.commands._trial_display import Lines, TrialBar
 from harness.execution.executors import Executor, executor
 from harness.numbers import duration
-from harness.planning.suite import Suite, parse_only
+from harness.planning.compose import parse_only
+from harness.planning.suite import Suite
 from harness.records.store import Store
 
 

@@ -37,18 +37,18 @@ def command(
     from harness.commands._new_arm import with_method
     from harness.commands._progress import working
     from harness.commands._running import run_suites
-    from harness.planning import checks, suite
+    from harness.planning import checks, compose
     from harness.report import gather
 
     if not suite_name:
-        raise HarnessError(f"--suite is needed: one of {', '.join(suite.shipped())}")
+        raise HarnessError(f"--suite is needed: one of {', '.join(compose.shipped())}")
     if problems := checks.check_plugins([method]):
         raise PluginError("\n".join(problems))
     entry = registry.load_plugin(method)[0]
-    names, profile, overrides = suite.split_arguments(words or [])
+    names, profile, overrides = compose.split_arguments(words or [])
     if names:
         raise HarnessError(f"unexpected {names}; after the method's file come profile=... and overrides")
-    base = suite.load(suite_name, profile, overrides)
+    base = compose.load(suite_name, profile, overrides)
     chosen = with_method(base, entry.kind, entry.name, [a for a in against.split(",") if a])
     code = run_suites([chosen], results, executor_name=executor, workers=workers)
     folder = results / "compare" / chosen.name

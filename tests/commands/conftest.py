@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from harness import runner
-from harness.planning import suite as suites
+from harness.planning import compose
 from harness.planning.suite import Suite
 from harness.records.store import Store
 from harness.workload import Metric, workload_module
@@ -55,7 +55,7 @@ def toy_run(toy_workload, tmp_path, monkeypatch):
     file = tmp_path / "toy_suite.yaml"
     content = {k: v for k, v in TOY_SUITE.items() if k not in ("name", "file")}
     file.write_text(yaml.safe_dump({**content, "profiles": {"smoke": {}}}))
-    suite = suites.load(str(file), "smoke")
+    suite = compose.load(str(file), "smoke")
     store = Store(tmp_path / "results")
     runner.run([suite], store, ToyExecutor())
     return ToyRun(file, store.root, suite, store)

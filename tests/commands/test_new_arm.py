@@ -9,12 +9,12 @@ import pytest
 from harness.analysis.claims import load_claims
 from harness.commands._new_arm import search_space, with_method
 from harness.errors import HarnessError, PluginError
-from harness.planning import suite as suites
+from harness.planning import compose
 
 
 @pytest.fixture(scope="module")
 def base():
-    return suites.load("muon_scaling", "cpu")
+    return compose.load("muon_scaling", "cpu")
 
 
 def test_the_new_arm_is_the_first_with_its_own_method_and_space(base):
@@ -36,7 +36,7 @@ def test_every_rival_has_its_claims_in_the_words_of_the_workload(base):
 
 
 def test_with_few_sizes_no_ratio_of_compute_is_claimed():
-    few = suites.load("muon_scaling", "cpu", ["use.size=[d16,d24]", "claims={}", "figures=[]"])
+    few = compose.load("muon_scaling", "cpu", ["use.size=[d16,d24]", "claims={}", "figures=[]"])
     assert set(with_method(few, "optimizer", "sgd", ["adamw"]).claims) == {"sgd_below_adamw"}
 
 

@@ -14,7 +14,7 @@ from harness import registry
 from harness.commands import _describe, _kinds
 from harness.commands._describe import REQUIRED, fields_of, parameters_of, type_text
 from harness.errors import UnknownNameError
-from harness.planning import suite as suites
+from harness.planning.suite import PROFILES
 from tests.terminal import here
 
 KINDS = _kinds.kinds()
@@ -54,7 +54,7 @@ def test_list_of_methods_shows_every_kind_of_method():
 def test_list_in_words_has_a_line_each():
     lines = here("list", "profiles").stdout.splitlines()
     assert lines[0] == "profiles"
-    assert [line.split()[0] for line in lines[1:]] == list(suites.PROFILES)
+    assert [line.split()[0] for line in lines[1:]] == list(PROFILES)
 
 
 def test_a_plug_in_is_listed_with_its_file_and_a_broken_one_with_its_reason(tmp_path):

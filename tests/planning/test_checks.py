@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SuiteError
-from harness.planning import checks, suite
+from harness.planning import checks, compose
 
 CASES = [
     (name, profile)
-    for name in suite.shipped()
-    for profile in suite.PROFILES
-    if f"\n  {profile}:" in (suite.shipped_folder() / f"{name}.yaml").read_text()
-    or "shared/muon_trials" in (suite.shipped_folder() / f"{name}.yaml").read_text()
+    for name in compose.shipped()
+    for profile in compose.PROFILES
+    if f"\n  {profile}:" in (compose.shipped_folder() / f"{name}.yaml").read_text()
+    or "shared/muon_trials" in (compose.shipped_folder() / f"{name}.yaml").read_text()
 ]
 
 
 @pytest.mark.parametrize(("name", "profile"), CASES)
 def test_shipped_suites_are_fine(name, profile):
-    assert checks.check_suite(suite.load(name, profile), Path("results")) == []
+    assert checks.check_suite(compose.load(name, profile), Path("results")) == []
 
 
 @pytest.mark.parametrize(("override", "message"), [
@@ -38,13 +38,13 @@ def test_shipped_suites_are_fine(name, profile):
 ])
 def test_mistakes_are_found_without_running(override, message):
     try:
-        problems = checks.check_suite(suite.load("muon_scaling", "cpu", [override]), Path("results"))
+        problems = checks.check_suite(compose.load("muon_scaling", "cpu", [override]), Path("results"))
     except SuiteError as error:
         problems = [str(error)]
     assert any(message in p for p in problems), problems
 
 
 def test_the_plan_says_what_it_could_see():
-    lines = checks.expected_effects(suite.load("muon_scaling", "cpu"), Path("/nonexistent"))
+    lines = checks.expected_effects(compose.load("muon_scaling", "cpu"), Path("/nonexistent"))
     assert any("compute_ratio" in line and "6 sizes x 3 seeds" in line for line in lines)
-    assert checks.expected_effects(suite.load("muon_scaling", "smoke")) == ["profile smoke gives no verdict"]
+    assert checks.expected_effects(compose.load("muon_scaling", "smoke")) == ["profile smoke gives no verdict"]

@@ -1,28 +1,22 @@
-"""How YAML, a profile and the command line become one suite. Only this module knows Hydra.
+"""How a suite's files, a profile and the command line become one frozen value.
 
-Hydra composes (defaults lists, shared groups, override grammar); pydantic validates. Precedence: suite, then its
-profile section, then the command line.
+Hydra composes (see harness.planning.hydra); pydantic validates. Precedence: suite, then its profile section, then
+the command line.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness import sources
 from harness.errors import HarnessError, SuiteError, unknown
+from harness.planning.hydra import SUFFIXES, composed, overridden, resolved, shipped_folder
 from harness.planning.merging import merged
 from harness.planning.suite import PROFILES, SHIPPED, Arm, Around, Axis, Need, Range, Sampler, Suite, Sweep, Tuning
-
-
-def shipped_folder() -> Path:
-    """The folder of the suites that ship with the package."""
-    return sources.shipped("suites")
+from harness.reading import parse_yaml, read_text
 
 
 def shipped() -> list[str]:
@@ -32,8 +26,8 @@ def shipped() -> list[str]:
 
 def title_of(name: str) -> str:
     """A shipped suite's title, read without composing it."""
-    raw = yaml.safe_load((shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
-    return str(raw.get("title", ""))
+    file = shipped_folder() / f"{name}.yaml"
+    return str(parse_yaml(read_text(file), str(file)).get("title", ""))
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
@@ -41,6 +35,8 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None, li
     suites, profile, overrides = [], None, []
     for word in arguments:
         if word.startswith("profile="):
+            if profile is not None:
+                raise SuiteError(f"{word!r} after 'profile={profile}': give one profile")
             profile = word.removeprefix("profile=")
         elif "=" in word or word.startswith(("~", "+")):
             overrides.append(word)
@@ -54,20 +50,23 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str | None, li
 def load(name: str, profile: str | None = None, overrides: Sequence[str] = ()) -> Suite:
     """The suite by shipped name or by path, with its profile and overrides applied.
 
-    Raises SuiteError naming file, key, value, valid values and fix.
+    Raises SuiteError or ReadingError naming file, key, value, valid values and fix.
     """
     file = _find(name)
-    raw = _compose(file)
-    profile = profile or raw.get("profile", "cpu")
-    profiles = raw.pop("profiles", {})
+    raw = composed(file)
+    profile = profile or str(raw.get("profile", "cpu"))
+    profiles = raw.pop("profiles", None) or {}
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES, str(file))
+    if not isinstance(profiles, Mapping):
+        raise SuiteError(f"{file}: key 'profiles': a mapping of profile -> settings, found {profiles!r}")
     if profile not in profiles:
-        raise SuiteError(
-            f"{file}: suite {file.stem!r} has no profile {profile!r}; it has {', '.join(sorted(profiles))}"
-        )
-    raw = merged(raw, profiles[profile] or {})
-    raw = _override(raw, overrides, file)
+        have = ", ".join(sorted(map(str, profiles)))
+        raise SuiteError(f"{file}: suite {file.stem!r} has no profile {profile!r}; it has {have}")
+    patch = profiles[profile] or {}
+    if not isinstance(patch, Mapping):
+        raise SuiteError(f"{file}: key 'profiles.{profile}': a mapping of settings, found {patch!r}")
+    raw = resolved(overridden(merged(raw, patch), overrides), file)
     raw.update(name=file.stem, file=_short(file), profile=profile)
     try:
         return Suite.model_validate(raw)
@@ -81,7 +80,7 @@ def _short(file: Path) -> str:
 
 def _find(name: str) -> Path:
     path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in SUFFIXES:
         if not path.is_file():
             raise SuiteError(f"{name}: no such suite file")
         return path.resolve()
@@ -89,71 +88,6 @@ def _find(name: str) -> Path:
     if not file.is_file():
         raise unknown("suite", name, shipped(), "give a shipped suite's name or a path ending in .yaml")
     return file
-
-
-def _compose(file: Path) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    logging.getLogger("hydra").setLevel(logging.ERROR)
-    GlobalHydra.instance().clear()
-    search = [] if file.parent == shipped_folder() else [f"hydra.searchpath=[file://{shipped_folder()}]"]
-    try:
-        with initialize_config_dir(config_dir=str(file.parent), version_base="1.3"):
-            config = compose(config_name=file.stem, overrides=search)
-        raw = OmegaConf.to_container(config, resolve=True)
-    except yaml.YAMLError as error:
-        raise SuiteError(f"{file}: not valid YAML: {error}") from None
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SuiteError(f"{file}: {error}") from None
-    if not isinstance(raw, dict):
-        raise SuiteError(f"{file}: a suite is a mapping of keys, found {type(raw).__name__}")
-    return {str(k): v for k, v in raw.items()}
-
-
-def _override(raw: dict[str, Any], overrides: Sequence[str], file: Path) -> dict[str, Any]:
-    if not overrides:
-        return raw
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    for text in overrides:
-        try:
-            parsed = parser.parse_override(text)
-        except HydraException as error:
-            raise SuiteError(f"override {text!r}: {error}") from None
-        if parsed.is_sweep_override():
-            raise SuiteError(f"override {text!r}: sweeps are written as axes in the suite, not as a,b,c here")
-        keys = parsed.key_or_group.replace("/", ".").split(".")
-        added = parsed.is_add() or parsed.is_force_add()
-        if len(keys) == 1 and keys[0] not in Suite.model_fields:
-            raise unknown("key", keys[0], [*Suite.model_fields], f"override {text!r}")
-        if keys[0] in ("arms", "axes", "claims") and len(keys) > 1 and not added:
-            have = raw.get(keys[0], {})
-            if keys[1] not in have:
-                raise unknown(keys[0].rstrip("s"), keys[1], have, f"override {text!r}")
-        node = raw
-        for key in keys[:-1]:
-            child = node.get(key)
-            if not isinstance(child, dict):
-                child = {}
-            node[key] = child = dict(child)
-            node = child
-        if parsed.is_delete():
-            if keys[-1] not in node:
-                raise unknown("key to delete", keys[-1], node, f"override {text!r}")
-            del node[keys[-1]]
-        else:
-            value = parsed.value()
-            old = node.get(keys[-1])
-            node[keys[-1]] = (
-                merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-            )
-    return raw
 
 
 def explain(error: ValidationError, file: Path | str, overrides: Iterable[str] = ()) -> str:

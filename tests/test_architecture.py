@@ -46,8 +46,8 @@ UPPER: Mapping[str, tuple[str, ...]] = {
 }
 """Room of the upper half -> rooms of the upper half that it may import; all of them may import the lower half."""
 ONLY: Mapping[str, tuple[str, ...]] = {
-    "hydra": ("harness.planning.compose",),
-    "omegaconf": ("harness.planning.compose",),
+    "hydra": ("harness.planning.hydra",),
+    "omegaconf": ("harness.planning.hydra",),
     "mlflow": ("harness.records.tracking",),
     "optuna": ("harness.planning.tuning", "harness.records.studies"),
     "ray": ("harness.execution.executors.ray",),

@@ -39,15 +39,12 @@ def command(
 
 
 def _values(words: Sequence[str]) -> dict[str, Any]:
-    import yaml
+    from harness.reading import parse_yaml
 
     values = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise HarnessError(f"{word!r}: write the estimator's arguments as key=value")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise HarnessError(f"{word!r}: {value!r} is no YAML value; quote what is text") from None
+        values[key] = parse_yaml(value, word)
     return values

@@ -7,21 +7,7 @@ from harness.planning import compose
 from harness.planning.merging import merged
 from harness.planning.suite import Suite
 from tests.conftest import TOY_SUITE
-
-GOOD = """
-title: Mine
-question: Is it?
-workload: language_model
-base: {training: {batch_size: 4}}
-axes:
-  size: {values: {a: {model: {width: 8}}, b: {model: {width: 16}}}}
-arms:
-  adamw: {optimizer: {name: adamw, lr: 0.001}}
-seeds: 3
-profiles:
-  cpu: {}
-  smoke: {seeds: 1, use: {size: [a]}, arms: {adamw: {optimizer: {lr: 0.002}}}}
-"""
+from tests.planning.texts import GOOD
 
 
 @pytest.fixture

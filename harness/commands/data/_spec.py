@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.errors import HarnessError
-
 Spec = Annotated[
     list[str] | None,
     typer.Argument(
@@ -21,7 +19,7 @@ Spec = Annotated[
 
 def spec_of(words: Sequence[str] | None) -> dict[str, Any]:
     """``["path=my.txt", "vocab_size=9"]`` -> ``{"path": "my.txt", "vocab_size": 9}``; python_sources if empty."""
-    import yaml
+    from harness.reading import parse_yaml
 
     spec: dict[str, Any] = {}
     for word in words or ["python_sources"]:
@@ -29,8 +27,5 @@ def spec_of(words: Sequence[str] | None) -> dict[str, Any]:
         if not equals:
             spec["name"] = word
             continue
-        try:
-            spec[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise HarnessError(f"{word!r}: {value!r} is no YAML value; quote what is text") from None
+        spec[key] = parse_yaml(value, word)
     return spec

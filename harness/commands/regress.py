@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.claims import load_claims, tables_read
 from harness.errors import HarnessError
 from harness.files import append_line
 from harness.planning.suite import Suite
@@ -130,7 +131,9 @@ def update(
 
 
 def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: list[Row], reason: str) -> Path:
-    path = write_reference(store, suite.name, name, plan, rows)
+    path = write_reference(
+        store, suite.name, name, plan, rows, tables=tables_read(load_claims(suite.claims, suite.file))
+    )
     entry = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     append_line(path.parent / "history.txt", json.dumps(entry))
     return path

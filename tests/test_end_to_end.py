@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.frames import tables_frame
+from harness.records.reference import read_reference
 from harness.records.store import Store
 from tests.terminal import ROOT, SMALL, harness
 
@@ -61,6 +63,9 @@ def test_reference_alone_gives_the_same_claims(smoke, tmp_path):
     harness("report", "profile=smoke", "--reference", "--results", copy)
     kept = json.loads((copy / "report" / "smoke-reference" / "report.json").read_text())["claims"]
     assert kept == live
+    # What its claims take in unasked is kept too: the blocks that tell the held-out sample's own error.
+    rows = read_reference(Store(copy), "muon_scaling", "smoke")[1]
+    assert set(tables_frame(rows)["table"]) == {"test_loss_blocks"}
     assert (copy / "reference" / "smoke" / "muon_scaling.jsonl").stat().st_size < 2**20
 
 

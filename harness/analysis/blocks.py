@@ -9,6 +9,12 @@ from harness.analysis.evidence import Evidence, columns_needed
 from harness.analysis.means import validation_error
 from harness.analysis.pairing import PairedArms
 
+
+def block_table(metric: str) -> str:
+    """The table in which a workload leaves a metric's blocks."""
+    return f"{metric}_blocks"
+
+
 LEAST_BLOCKS = 4
 """Blocks below which their scatter tells nothing."""
 
@@ -23,7 +29,7 @@ def block_error(evidence: Evidence, pairs: PairedArms, arm: str, baseline: str, 
     table = evidence.tables
     if table is None or table.empty or "table" not in table.columns:
         return 0.0
-    rows = table[(table["table"] == f"{metric}_blocks") & table["identity"].isin(pairs.identities)]
+    rows = table[(table["table"] == block_table(metric)) & table["identity"].isin(pairs.identities)]
     if rows.empty:
         return 0.0
     columns_needed(evidence, rows, ["identity", "block", "loss", "tokens"], "tables")

@@ -11,12 +11,13 @@ table, and the table's columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from harness.analysis import lookup, sequential, verdicts
+from harness.analysis.blocks import block_table
 from harness.analysis.claim import PROFILES, Claim, load_claims
 from harness.analysis.evidence import Evidence
 from harness.analysis.margin import margin_note, measured_worth
@@ -28,11 +29,21 @@ from harness.analysis.tuned import tuning_facts
 from harness.errors import ClaimError, HarnessError
 from harness.workload import Metric
 
-__all__ = ["CLAIM_FIELDS", "Claim", "ClaimResult", "evaluate_claims", "load_claims"]
+__all__ = ["CLAIM_FIELDS", "Claim", "ClaimResult", "evaluate_claims", "load_claims", "tables_read"]
 
 PLUMBING = "plumbing: no verdict"
 MOST_OF_MARGIN = 1 / 3
 """Share of an equivalence margin that the finite held-out sample's error may take."""
+
+
+def tables_read(claims: Iterable[Claim]) -> set[str]:
+    """Names of the tables that these claims take into account unasked: the blocks of their metrics."""
+    return {
+        block_table(metric)
+        for claim in claims
+        if "tables" in lookup.facts(claim.estimator["name"]).uses
+        and isinstance(metric := lookup.argument(claim.estimator, "metric"), str)
+    }
 
 
 def evaluate_claims(

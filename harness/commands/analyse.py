@@ -46,5 +46,5 @@ def _values(words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise HarnessError(f"{word!r}: write the estimator's arguments as key=value")
-        values[key] = parse_yaml(value, word)
+        values[key] = parse_yaml(value, repr(word))
     return values

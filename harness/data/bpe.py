@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.data.corpus import SPLITS, TOKENIZER, Corpus
 from harness.data.documents import cut_after
 from harness.data.spec import DataSpec
+from harness.data.staging import Progress, Staging
 from harness.errors import DataError
-
-if TYPE_CHECKING:
-    from harness.data.build import Progress, Staging
 
 DEFAULT_VOCAB = 4096
 SEPARATOR = "<|separator|>"

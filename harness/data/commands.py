@@ -18,6 +18,7 @@ from harness.data.corpus import DTYPES, META, SPLITS, TOKENIZER, Corpus, content
 from harness.data.documents import BLOCK
 from harness.data.integrity import members, verify
 from harness.data.spec import parse
+from harness.data.staging import Progress, publish
 from harness.errors import DamagedError, DataError
 from harness.files import atomic_file, sealed, sync, unsealed, write_atomically
 
@@ -51,14 +52,14 @@ def list_corpora(folder: Path) -> list[dict[str, Any]]:
 
 
 def build(
-    spec: Mapping[str, Any], folder: Path, progress: _build.Progress | None = None, force: bool = False
+    spec: Mapping[str, Any], folder: Path, progress: Progress | None = None, force: bool = False
 ) -> Corpus:
     """The corpus of a spec, built if needed; ``force`` builds again. Raises DataError or UnknownNameError."""
     return _build.ensure(spec, Path(folder), progress, force)
 
 
 def export(
-    spec: Mapping[str, Any] | str, folder: Path, file: Path, progress: _build.Progress | None = None
+    spec: Mapping[str, Any] | str, folder: Path, file: Path, progress: Progress | None = None
 ) -> Corpus:
     """Write a corpus to one compressed file (tar, xz), for a machine without its source.
 
@@ -105,7 +106,7 @@ def import_(file: Path, folder: Path) -> Corpus:
             with tarfile.open(file, "r:xz") as archive:
                 index, meta = _unpack(archive, place, file)
             spec = parse(index["spec"], f"{file}: spec")
-            corpus = _build.publish(place, folder, meta["digest"])
+            corpus = publish(place, folder, meta["digest"])
             _build.write_index(folder, _build.spec_key(spec), index["state"], corpus.digest, spec.canonical())
         except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
             raise DataError(

@@ -4,7 +4,7 @@
 corpus is the same bytes everywhere. A distribution installed in another version is read by its own wheel's
 RECORD instead; the corpus then has another digest, and says which distributions differ.
 
-    python -m harness.data.python_sources --write-list     after the pinned versions change
+    python -m harness.data.source_list     after the pinned versions change
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import functools
 import hashlib
 import importlib.metadata
 import lzma
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,25 +188,3 @@ def list_lines(files: Mapping[str, Mapping[str, str]], versions: Mapping[str, st
         lines.append(f"version\t{name}\t{versions[name]}")
         lines += [f"{name}\t{path}\t{sha256}" for path, sha256 in sorted(files[name].items())]
     return lzma.compress(("\n".join(lines) + "\n").encode(), preset=9)
-
-
-def write_list(file: Path = LIST) -> str:
-    """List the installed versions, build their corpus in a temporary folder, and return its digest."""
-    import tempfile
-
-    from harness.data.build import build_source
-    from harness.data.spec import parse
-
-    files = {name: record_files(installed(name)) for name in DISTRIBUTIONS}
-    versions = {name: installed(name).version for name in DISTRIBUTIONS}
-    with tempfile.TemporaryDirectory() as folder:
-        source = PythonSources(Listed(versions, files, ""))
-        corpus = build_source(parse({"name": "python_sources"}), source, Path(folder))
-    file.write_bytes(list_lines(files, versions, corpus.digest))
-    return corpus.digest
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--write-list"]:
-        sys.exit("usage: python -m harness.data.python_sources --write-list")
-    print(f"{LIST}: digest {write_list()}, {LIST.stat().st_size:,} bytes")

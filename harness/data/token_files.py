@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.data import readers
 from harness.data.corpus import SPLITS, Corpus
 from harness.data.spec import DataSpec
+from harness.data.staging import Progress, Staging
 from harness.errors import DataError
-
-if TYPE_CHECKING:
-    from harness.data.build import Progress, Staging
 
 MAGIC = 20240520
 MAGIC_UINT32 = 20240801

@@ -7,7 +7,7 @@ with its own checksum. Curves are thinned and measured values rounded; metrics k
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,17 @@ def reference_path(store: Store, suite: str, name: str) -> Path:
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def write_reference(store: Store, suite: str, name: str, plan: Mapping[str, Any], rows: Iterable[Row]) -> Path:
+def write_reference(
+    store: Store,
+    suite: str,
+    name: str,
+    plan: Mapping[str, Any],
+    rows: Iterable[Row],
+    tables: Collection[str] = (),
+) -> Path:
     """Commit-ready copy of a suite's run: labels and records, curves thinned, shared parts stored once.
 
-    Kept are the probes that the suite wants, and the tables whose names its claims mention.
+    Kept are the probes that the suite wants, the tables whose names its claims mention, and these ``tables``.
     """
     shared: dict[str, Any] = {}
 
@@ -50,7 +57,7 @@ def write_reference(store: Store, suite: str, name: str, plan: Mapping[str, Any]
         shared[key] = value
         return key
 
-    probes, words = plan["suite"].get("probes", {}), _strings(plan["suite"].get("claims", []))
+    probes, words = plan["suite"].get("probes", {}), {*_strings(plan["suite"].get("claims", [])), *tables}
     lines = []
     for row in rows:
         if row.record is None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.planning import compose as suites
 from harness.planning.suite import Suite
-from harness.records.frames import curves_frame, probes_frame, trials_frame
+from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
 from harness.records.plans import load_rows, planned_profiles
 from harness.records.record import Row
 from harness.records.reference import read_reference
@@ -107,10 +107,11 @@ def _evaluate(gathered: Gathered, profile: str) -> None:
     suite, trials = gathered.plan["suite"], trials_frame(rows)
     labels = labels_of(suite)
     results = evaluate_claims(
-        load_claims(now.claims, now.file),
+        load_claims(now.claims, now.file, labels.metrics),
         trials,
         probes=probes_frame(rows),
         curves=curves_frame(rows),
+        tables=tables_frame(rows),
         profile=profile,
         size_axis=next(iter(axes_of(suite, trials)), None),
         metrics=labels.metrics,
@@ -181,7 +182,7 @@ def report(
         own = trials_frame(g.rows)
         main = next((m for m in labels_of(g.plan["suite"]).shown() if m in own), None)
         if main is not None:
-            tables[f"{name}_noise"] = noise_table(own, main, by=axes_of(g.plan["suite"], own)[:1])
+            tables[f"{name}_noise"] = noise_table(own, main, by=axes_of(g.plan["suite"], own))
         timing = step_times(own, axes_of(g.plan["suite"], own))
         if not timing.empty:
             tables[f"{name}_step_times"] = timing

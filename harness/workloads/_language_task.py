@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,8 @@ from harness.methods.norm import Norm
 from harness.methods.parametrization import Parametrization
 from harness.models.blocks import BuildFeedForward, dense
 from harness.models.transformer import Architecture, Transformer, next_token_loss, next_token_losses, trivial_loss
+from harness.workloads._language_sections import Config, Model
 from harness.workloads._task import LearningTask
-
-if TYPE_CHECKING:
-    from harness.workloads.language_model import Config, Model
 
 EVALUATION_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 """Tokens of one forward pass in evaluation, at least one sequence. On a CPU the activations of more leave the

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
-
-from pydantic import BaseModel, Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from harness.methods.construct import build
-from harness.models.transformer_size import TransformerSize, training_flops
+from harness.models.transformer_size import training_flops
 from harness.trial import Trial
 from harness.workload import Context, Cost, Metric, Outcome
-from harness.workloads._sections import FROZEN, Compute, Network, Training
+from harness.workloads._language_sections import Config
 
 if TYPE_CHECKING:
     from harness.workloads._language_task import LanguageTask
@@ -47,57 +45,6 @@ METRICS = {
 
 BPE_VOCABULARY = 4096
 """Tokens of a byte-pair tokenizer where the config names no number; for cost estimates alone."""
-
-
-class Model(Network):
-    """Decoder-only transformer: pre-norm, rotary positions, untied readout, no biases."""
-
-    context: int = Field(default=128, gt=0)
-    """Tokens of a sequence."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.head_width % 2:
-            raise ValueError(f"head_width {self.head_width} is odd; rotary positions turn pairs: give an even one")
-        self._check_heads(even=True)
-        return self
-
-    def size(self, vocab_size: int) -> TransformerSize:
-        """What its FLOPs depend on."""
-        return TransformerSize(
-            vocab_size=vocab_size, width=self.width, depth=self.depth,
-            feed_forward_width=self.feed_forward_width, feed_forward=self.feed_forward,
-        )
-
-
-class Config(BaseModel):
-    """A language-model trial."""
-
-    model_config = FROZEN
-
-    model: Model
-    """The network."""
-    data: dict[str, Any] = Field(default={"name": "python_sources"})
-    """The corpus and its tokenizer (see ``harness data``)."""
-    training: Training
-    """How long and on which schedule."""
-    optimizer: dict[str, Any]
-    """An optimizer: name and fields."""
-    parametrization: dict[str, Any] = Field(default={"name": "standard"})
-    """Initial scales and multipliers: name and fields."""
-    norm: dict[str, Any] = Field(default={"name": "rmsnorm"})
-    """Normalisation: name and fields."""
-    compute: Compute = Field(default=Compute())
-    """Device, threads, number format."""
-
-    @property
-    def tokens_per_step(self) -> int:
-        return self.training.batch_size * self.model.context
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps; the number of parameters meant by tokens_per_parameter knows no vocabulary."""
-        return self.training.num_steps(self.tokens_per_step, self.model.size(0).matrix_parameters)
 
 
 def data_spec(config: Config) -> Mapping[str, Any]:

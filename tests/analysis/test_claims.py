@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.analysis.claims import CLAIM_FIELDS, load_claims
+from harness.analysis.claims import CLAIM_FIELDS, load_claims, tables_read
 from harness.analysis.claims import evaluate_claims as evaluate
 from harness.errors import ClaimError, HarnessError, SuiteError, UnknownNameError
 from harness.wording import banned_in
@@ -232,6 +232,13 @@ def test_scale_is_that_of_the_trials_a_claim_rests_on():
     assert d["scale_factor"] == pytest.approx(1.5e9 / (14e3 * 32))
     narrow = answer(table, estimator={**DIFFERENCE, "where": {"size": ["d24", "d28"]}}, expects={"below": 0})
     assert narrow["scale_factor"] == pytest.approx(1.5e9 / 28e3)
+
+
+def test_the_blocks_that_claims_take_into_account_are_named():
+    raw = {
+        "a": claim(estimator=DIFFERENCE), "b": claim(estimator={**DIFFERENCE, "metric": "psnr"}), "c": claim(),
+    }  # fmt: skip
+    assert tables_read(load_claims(raw)) == {"test_loss_blocks", "psnr_blocks"}
 
 
 def test_what_tuned_means_is_told_by_the_tuning_trials():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records.store import Row
+from harness.records.record import Row
 from harness.report import gather
 from harness.report.labels import Labels
 from harness.trial import Trial

@@ -14,8 +14,9 @@ import harness.workloads
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
-from harness.records.record import Record
-from harness.records.store import Shelf, Store
+from harness.records.plans import write_plan
+from harness.records.record import Record, RecordSet
+from harness.records.store import Store
 from harness.report import gather
 from tests.toys import toy_codec
 
@@ -55,8 +56,8 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gather.Built:
     """The report of a run of the toy codec."""
     folder = str(Path(toy_codec.__file__).parent)
     monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
-    suite, store, shelf = Suite.model_validate(SUITE), Store(tmp_path), Shelf()
-    for item in make_plan(suite, shelf, None).pending:
+    suite, store, records = Suite.model_validate(SUITE), Store(tmp_path), RecordSet()
+    for item in make_plan(suite, records, None).pending:
         trial = item.planned.trial
         outcome = toy_codec.run(trial, toy_codec.Config.model_validate(trial.config), None)
         record = Record.model_validate({
@@ -64,8 +65,8 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gather.Built:
             "fingerprint": trial_fingerprint(trial), "numerics_class": "toy",
         })  # fmt: skip
         store.write(record)
-        shelf.add(record)
-    store.write_plan(suite.name, suite.profile, make_plan(suite, shelf, None).as_dict())
+        records.add(record)
+    write_plan(store, suite.name, suite.profile, make_plan(suite, records, None).as_dict())
     return gather.report(tmp_path, "cpu", ["dithering"])
 
 

@@ -27,5 +27,5 @@ def spec_of(words: Sequence[str] | None) -> dict[str, Any]:
         if not equals:
             spec["name"] = word
             continue
-        spec[key] = parse_yaml(value, word)
+        spec[key] = parse_yaml(value, repr(word))
     return spec

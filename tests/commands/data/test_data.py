@@ -30,7 +30,7 @@ def test_build_list_export_and_import(results, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["build", "path=[1, "], "'[1, ' is no YAML value"),
+    (["build", "path=[1, "], "not valid YAML: expected the node content"),
     (["build", "no_such_data"], "no_such_data"),
     (["build", "path=nowhere.txt"], "nowhere.txt"),
     (["import", "nowhere.xz"], "nowhere.xz: no such file"),

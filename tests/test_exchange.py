@@ -168,12 +168,10 @@ def test_artifacts_travel_with_the_trials_that_read_them_and_records_come_back(n
 
 
 def test_a_round_of_other_artifacts_runs_again_where_the_first_was_executed(needing, tmp_path, monkeypatch):
-    from harness.workloads import toy_denoiser
-
     store, plans = needing
     exchange.export_round(plans, store, tmp_path / "one.zip")
     exchange.execute_round(tmp_path / "one.zip", tmp_path / "out", tmp_path / "data", lambda line: None)
-    monkeypatch.setattr(toy_denoiser, "BIAS", 1.0)
+    monkeypatch.setenv("TOY_BIAS", "1.0")
     shutil.rmtree(store.records)
     suite = plans[0].suite
     runner.run([suite], store, StopAfter(2))

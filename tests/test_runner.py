@@ -100,8 +100,6 @@ def test_those_that_read_a_failed_trial_do_not_run_and_say_so(inline, tmp_path):
 
 
 def test_a_retrained_trial_runs_those_that_read_it_again_if_its_artifacts_changed(inline, tmp_path, monkeypatch):
-    from harness.workloads import toy_denoiser
-
     store = Store(tmp_path)
     runner.run([codecs()], store, inline)
 
@@ -114,7 +112,7 @@ def test_a_retrained_trial_runs_those_that_read_it_again_if_its_artifacts_change
         return runner.run([codecs()], store, inline)
 
     assert train_again().ran == 2, "equal bytes: nothing that read them runs"
-    monkeypatch.setattr(toy_denoiser, "BIAS", 0.5)
+    monkeypatch.setenv("TOY_BIAS", "0.5")
     again = train_again()
     assert again.ran == 2 + 16
     assert values(again)["ddcm", "a", 1.0, 0] == 10 * 2.5 + 1.0

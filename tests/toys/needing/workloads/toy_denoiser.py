@@ -1,6 +1,7 @@
 """A workload that trains nothing: its artifact is a gain that follows from its config and seed."""
 
 import json
+import os
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -33,7 +34,7 @@ def run(trial: Any, config: Config, context: Any) -> Outcome:
         raise ValueError("no photographs")
     if config.fault == "diverge":
         return Outcome(diverged_step=1, reason="loss is not finite")
-    gain = BIAS + config.quality + trial.seed / 10
+    gain = float(os.environ.get("TOY_BIAS", BIAS)) + config.quality + trial.seed / 10
     if config.fault != "empty":
         (context.artifact_folder / "weights").mkdir()
         (context.artifact_folder / "weights" / "denoiser.json").write_text(json.dumps({"gain": gain}))

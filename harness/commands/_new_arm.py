@@ -36,7 +36,7 @@ def with_method(base: Suite, kind: str, name: str, against: Sequence[str]) -> Su
     raw["name"] = f"{base.name}_with_{name}"
     raw["arms"] = {**raw["arms"], name: arm}
     raw["use"] = {**raw["use"], "arm": [*rivals, *_sources(base, rivals), name]}
-    raw["timing"] = {}
+    raw["timing"] = None
     raw["claims"] = _claims(base, name, rivals)
     return Suite.model_validate(raw)
 

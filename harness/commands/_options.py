@@ -44,7 +44,7 @@ def load_suites(
 
     Raises HarnessError where no suite is named, unless ``default_all``.
     """
-    from harness.planning import compose
+    from harness.planning import compose, idle
 
     load_plugins(plugins)
     names, profile, overrides = compose.split_arguments(words or [])
@@ -52,6 +52,9 @@ def load_suites(
         names = compose.shipped()
     if not names:
         raise HarnessError(f"give a suite: {', '.join(compose.shipped())}, a path ending in .yaml, or 'all'")
+    if len(names) == 1:
+        return [idle.load_checked(names[0], profile, overrides)]
+    # What one of several suites has no use for may be meant for another.
     return [compose.load(n, profile, overrides) for n in names]
 
 

@@ -15,7 +15,20 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import HarnessError, SuiteError, unknown
 from harness.planning.hydra import SUFFIXES, composed, overridden, resolved, shipped_folder
 from harness.planning.merging import merged
-from harness.planning.suite import PROFILES, SHIPPED, Arm, Around, Axis, Need, Range, Sampler, Suite, Sweep, Tuning
+from harness.planning.suite import (
+    PROFILES,
+    SHIPPED,
+    Arm,
+    Axis,
+    NearOptimum,
+    Need,
+    Range,
+    Sampler,
+    Suite,
+    Sweep,
+    Timing,
+    Tuning,
+)
 from harness.reading import parse_yaml, read_text
 
 
@@ -105,7 +118,7 @@ def explain(error: ValidationError, file: Path | str, overrides: Iterable[str] =
         ]
         if touched:
             place = f"override {touched[-1]!r}"
-        elif line := _line_of(Path(file), keys):
+        elif line := line_of(file, keys):
             place = f"{file}:{line}"
         if problem["type"] == "extra_forbidden":
             parent = _fields_at(keys[:-1])
@@ -123,10 +136,11 @@ def _fields_at(keys: Sequence[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "tuning": Tuning,
         "sweep": Sweep,
-        "around": Around,
+        "around": NearOptimum,
         "axes": Axis,
         "arms": Arm,
         "needs": Need,
+        "timing": Timing,
         "sampler": Sampler,
         "space": Range,
     }
@@ -136,8 +150,11 @@ def _fields_at(keys: Sequence[str]) -> list[str]:
     return list(Suite.model_fields)
 
 
-def _line_of(file: Path, keys: Sequence[str]) -> int | None:
+def line_of(file: Path | str, keys: Sequence[str]) -> int | None:
     """Line of the deepest of these keys that the file has."""
+    file = Path(file)
+    if file.parent == Path(SHIPPED):
+        file = shipped_folder() / file.name
     try:
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, yaml.YAMLError):

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SuiteError
+from harness.errors import SuiteError, unknown
 from harness.planning.cells import ArmCell, key_of_cell
 from harness.planning.merging import merged, nested
 from harness.planning.needs import NeededTrials
 from harness.planning.resolve import Resolved, Resolver
 from harness.planning.states import STATES, Item, States, by_coverage, coverage, mean_of
-from harness.planning.suite import Around, Range, Suite, Sweep, Tuning
+from harness.planning.suite import NearOptimum, Range, Suite, Sweep, Tuning
 from harness.planning.tuning import (
     Chosen,
     Lookup,
@@ -30,6 +30,7 @@ from harness.planning.tuning import (
     sweep_study,
 )
 from harness.records.record import Planned, RecordSet, code_of
+from harness.workload import workload_module
 
 TIMING_SEEDS = 2000
 """First seed index of timing trials."""
@@ -130,6 +131,7 @@ class _Expansion:
         """Where nothing will be: no point gave a number."""
 
     def plan(self) -> Plan:
+        self._check_metrics()
         arms = self.suite.active_arms
         # Arms that take another's hyperparameters come after it, whatever the file's order.
         ordered = sorted(arms, key=lambda a: bool(arms[a].hyperparameters))
@@ -148,6 +150,14 @@ class _Expansion:
         self.result.notes += [*self.needed.notes(), *self.states.notes]
         self.result.more += self.result.counts()["waiting"]
         return self.result
+
+    def _check_metrics(self) -> None:
+        """What tuning and sweeps minimise is a metric that the workload declares."""
+        declared = workload_module(self.suite.workload, self.suite.file).METRICS
+        for key in ("tuning", "sweep"):
+            search = getattr(self.suite, key)
+            if search is not None and search.metric not in declared:
+                raise unknown("metric", search.metric, declared, f"{self.suite.file}: {key}.metric")
 
     def _wanted(self, arm: str, cell: Mapping[str, Any]) -> bool:
         # An arm that others take their hyperparameters from is planned along with them.
@@ -307,7 +317,7 @@ class _Expansion:
         if chosen and chosen.at_edge:
             self.result.notes.append(f"{at}: the minimum lies on the edge of the grid after closure")
 
-    def _centres(self, at: ArmCell, around: Around) -> list[tuple[Point, int]] | None:
+    def _centres(self, at: ArmCell, around: NearOptimum) -> list[tuple[Point, int]] | None:
         """(optimum, grid steps to either side) of each cell that ``around`` names; None while one is not known."""
         reaches = {around.near: around.points // 2, **({around.transfer_from: 1} if around.transfer_from else {})}
         centres = []
@@ -329,12 +339,13 @@ class _Expansion:
         An arm that differs from another only in its hyperparameters takes no time of its own.
         """
         timing = self.suite.timing
-        for repeat in range(int(timing.get("repeats", 3))):
+        assert timing is not None
+        for repeat in range(timing.repeats):
             for cell, patch in self.suite.cells(next(iter(self.suite.active_arms))):
                 for arm, definition in self.suite.active_arms.items():
                     if definition.hyperparameters or definition.first_seed or not self._wanted(arm, cell):
                         continue
-                    raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.get("base", {}))
+                    raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.base)
                     self._add(ArmCell(arm, cell, raw, 1), TIMING_SEEDS + repeat, {}, role="timing")
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.errors import unknown
 from harness.planning.merging import merged, nested
@@ -15,6 +15,8 @@ from harness.trial import digest
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
 SHIPPED = "suites"
+MOST_SEEDS = 1000
+"""Evaluation seeds of an arm; their indices stay below those of tuning and timing."""
 """What the folder of the shipped suites is called where a suite says its file."""
 
 
@@ -67,7 +69,7 @@ class Tuning(Section):
 
     space: dict[str, Range]
     """Config path -> range, e.g. ``optimizer.lr``. An arm may give its own."""
-    budget: int = Field(ge=1)
+    budget: int = Field(ge=1, le=10_000)
     """Trials per arm and cell, closure included; equal for every tuned arm, cache hits count."""
     sampler: Sampler = Sampler()
     """Proposer of points."""
@@ -85,7 +87,7 @@ class Tuning(Section):
     """Grid: spend what budget is left after closure on half steps round the minimum."""
 
 
-class Around(Section):
+class NearOptimum(Section):
     """Cells too dear for the whole grid: they run near the optimum of a cheaper cell of the same arm."""
 
     axis: str
@@ -102,7 +104,7 @@ class Around(Section):
     """Seeds of these cells; default the suite's."""
 
     @model_validator(mode="after")
-    def _odd(self) -> Around:
+    def _odd(self) -> NearOptimum:
         if self.points % 2 == 0:
             raise ValueError(f"points {self.points} must be odd: the centre and as many on either side")
         return self
@@ -115,7 +117,7 @@ class Sweep(Section):
     """Config path -> range, common to all arms unless an arm gives its own."""
     closure: int = Field(default=0, ge=0)
     """How many points may be added beyond an edge that holds the minimum, per arm and cell."""
-    around: Around | None = None
+    around: NearOptimum | None = None
     """Cells that run only near the optimum of other cells."""
     metric: str = "validation_loss"
     """What closure looks at."""
@@ -155,7 +157,7 @@ class Arm(BaseModel):
     """``{from: other_arm}``: takes the values that tuning chose for that arm, cell by cell."""
     space: dict[str, Range] = {}
     """This arm's own ranges."""
-    seeds: int | None = None
+    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     """Number of evaluation seeds, if other than the suite's."""
     use: dict[str, list[Any]] = {}
     """Axis -> the values this arm runs at, if not all."""
@@ -180,6 +182,15 @@ class Need(Section):
     null`` is an arm that reads none."""
     seed: Literal["same"] | Annotated[int, Field(ge=0)] = 0
     """Its seed index, one for all that read it; ``same``: that of the trial that reads it. A patch may set it."""
+
+
+class Timing(Section):
+    """Short exclusive trials for step times, arms interleaved."""
+
+    repeats: int = Field(default=3, ge=0, le=1000)
+    """Trials of each arm and cell; 0: none."""
+    base: dict[str, Any] = {}
+    """Config patch that makes them short."""
 
 
 class Suite(Section):
@@ -213,11 +224,11 @@ class Suite(Section):
     """Search before evaluation."""
     sweep: Sweep | None = None
     """Full grid instead of a search."""
-    seeds: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=1, le=MOST_SEEDS)
     """Evaluation seeds: indices 0, 1, ..."""
     first_seed: int = Field(default=0, ge=0)
     """First index of its evaluation seeds' range; set by registration, never in a file."""
-    timing: dict[str, Any] = {}
+    timing: Timing | None = None
     """Short exclusive trials for step times: {repeats: n, base: config patch}."""
     probes: dict[str, dict[str, Any]] = {}
     """Probe -> settings."""
@@ -232,6 +243,11 @@ class Suite(Section):
     note: str = ""
     """Arms x points x seeds x seconds, and what the profile leaves out."""
 
+    @field_validator("timing", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return value or None
+
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
         if self.tuning and self.sweep:
@@ -244,6 +260,9 @@ class Suite(Section):
                 if v not in valid:
                     raise ValueError(str(unknown(axis, str(v), map(str, valid), f"use.{axis}")))
         for name, arm in self.arms.items():
+            for key in arm.hyperparameters:
+                if key != "from":
+                    raise ValueError(str(unknown("key", key, ["from"], f"arms.{name}.hyperparameters")))
             other = arm.hyperparameters.get("from")
             if other is not None and other not in self.arms:
                 raise ValueError(str(unknown("arm", other, self.arms, f"arms.{name}.hyperparameters.from")))
@@ -259,7 +278,7 @@ class Suite(Section):
                 )
         return self
 
-    def _check_around(self, around: Around) -> None:
+    def _check_around(self, around: NearOptimum) -> None:
         """The axis and its values exist, and a cell's sources are planned before it."""
         if around.axis not in self.axes:
             raise ValueError(str(unknown("axis", around.axis, self.axes, "sweep.around.axis")))

@@ -14,13 +14,13 @@ class Training(BaseModel):
 
     model_config = FROZEN
 
-    tokens: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0, le=10**15)
     """Training tokens in all (images, for workloads on images)."""
     tokens_per_parameter: float | None = Field(default=None, gt=0)
     """Training tokens over non-embedding parameters (matrices of the blocks)."""
-    steps: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0, le=10**9)
     """Optimizer steps."""
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=10**7)
     """Sequences (images) an optimizer step."""
     gradient_accumulation: int = Field(default=1, gt=0)
     """Parts that a batch is computed in, one after the other."""

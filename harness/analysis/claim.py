@@ -11,6 +11,7 @@ from harness.analysis.lookup import argument, check_arguments, facts
 from harness.analysis.published import Published, read
 from harness.analysis.verdicts import Region
 from harness.errors import SuiteError
+from harness.validation import explained
 from harness.wording import banned_in
 from harness.workload import Metric
 
@@ -110,15 +111,8 @@ def load_claims(
                 read(claim.published.csv)
             _check_margin(claim, metrics, f"{where}: claim {name!r}")
         except ValidationError as error:
-            lines = []
-            for problem in error.errors():
-                key = ".".join(str(k) for k in problem["loc"])
-                shown = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
-                lines.append(
-                    f"{where}: claim {name!r}: {key + ': ' if key else ''}"
-                    f"{problem['msg'].removeprefix('Value error, ')}{shown}"
-                )
-            raise SuiteError("\n".join(lines)) from None
+            place = f"{where}: claim {name!r}"
+            raise SuiteError(explained(error, Claim, lambda keys, place=place: place)) from None  # type: ignore[misc]
         out.append(claim)
     confirmatory = [c.id for c in out if c.confirmatory]
     if len(confirmatory) > MOST_CONFIRMATORY:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import DataError, unknown
+from harness.validation import told
 
 EMBEDDED = ("python_sources",)
 """Corpora that need no file of the user's."""
@@ -123,8 +124,7 @@ def parse(spec: Mapping[str, Any] | DataSpec, where: str = "data") -> DataSpec:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        text = f"key {place!r}: {message} (got {first['input']!r})" if place else message
+        text = f"key {place!r}: {told(first)}" if place else told(first)
         raise DataError(f"{where}: {text}") from None
     if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
         raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import registry
 from harness.errors import PluginError, unknown
+from harness.validation import told
 
 
 @cache
@@ -38,8 +39,7 @@ def build(kind: str, config: Mapping[str, Any], where: str = "") -> Any:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise PluginError(
-            f"{where + ': ' if where else ''}{kind} {name!r}, key {place!r}: {first['msg']} "
-            f"(got {first['input']!r})"
+            f"{where + ': ' if where else ''}{kind} {name!r}, key {place!r}: {told(first)}"
         ) from None
 
 

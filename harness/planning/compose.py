@@ -10,26 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from harness.errors import HarnessError, SuiteError, unknown
 from harness.planning.hydra import SUFFIXES, composed, overridden, resolved, shipped_folder
 from harness.planning.merging import merged
-from harness.planning.suite import (
-    PROFILES,
-    SHIPPED,
-    Arm,
-    Axis,
-    NearOptimum,
-    Need,
-    Range,
-    Sampler,
-    Suite,
-    Sweep,
-    Timing,
-    Tuning,
-)
+from harness.planning.suite import PROFILES, SHIPPED, Suite
 from harness.reading import parse_yaml, read_text
+from harness.validation import explained
 
 
 def shipped() -> list[str]:
@@ -104,50 +92,18 @@ def _find(name: str) -> Path:
 
 
 def explain(error: ValidationError, file: Path | str, overrides: Iterable[str] = ()) -> str:
-    """One line per problem: file:line, key, value, what is valid."""
-    lines = []
-    for problem in error.errors():
-        keys = [str(k) for k in problem["loc"] if not str(k).startswith(("function-", "dict[", "list["))]
-        key = ".".join(keys) or "the suite"
-        place = str(file)
-        touched = [
-            o
-            for o in overrides
-            if o.lstrip("+~").partition("=")[0].startswith(key)
-            or key.startswith(o.lstrip("+~").partition("=")[0])
-        ]
-        if touched:
-            place = f"override {touched[-1]!r}"
-        elif line := line_of(file, keys):
-            place = f"{file}:{line}"
-        if problem["type"] == "extra_forbidden":
-            parent = _fields_at(keys[:-1])
-            lines.append(str(unknown("key", keys[-1], parent, f"{place}: {key}")))
-        elif problem["type"] == "missing":
-            lines.append(f"{place}: key {key!r} is missing")
-        else:
-            value = problem["input"]
-            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
-            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
-    return "\n".join(lines)
+    """One line per problem: the override or file:line, key, what is valid, value."""
 
+    def place(keys: Sequence[str]) -> str:
+        key = ".".join(keys)
+        for override in reversed(list(overrides)):
+            word = override.lstrip("+~").partition("=")[0]
+            if key and (word.startswith(key) or key.startswith(word)):
+                return f"override {override!r}"
+        line = line_of(file, keys)
+        return f"{file}:{line}" if line else str(file)
 
-def _fields_at(keys: Sequence[str]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "tuning": Tuning,
-        "sweep": Sweep,
-        "around": NearOptimum,
-        "axes": Axis,
-        "arms": Arm,
-        "needs": Need,
-        "timing": Timing,
-        "sampler": Sampler,
-        "space": Range,
-    }
-    for key in reversed(keys):
-        if key in sections:
-            return list(sections[key].model_fields)
-    return list(Suite.model_fields)
+    return explained(error, Suite, place)
 
 
 def line_of(file: Path | str, keys: Sequence[str]) -> int | None:

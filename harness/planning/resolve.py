@@ -16,6 +16,7 @@ from harness.methods import construct
 from harness.planning.merging import merged
 from harness.planning.suite import Need, Suite
 from harness.trial import Trial
+from harness.validation import explained
 from harness.workload import method_sections, workload_module
 
 
@@ -99,7 +100,8 @@ class Resolver:
         try:
             config = module.Config.model_validate(raw)
         except ValidationError as error:
-            raise SuiteError(_explain_config(error, self.suite, where, module)) from None
+            place = f"{self.suite.file}: {where}"
+            raise SuiteError(explained(error, module.Config, lambda keys: place)) from None
         canonical = config.model_dump(mode="json", exclude_defaults=True)
         names = []
         for section, kind, value in method_sections(module, config):
@@ -125,21 +127,3 @@ class Resolver:
 
             self._digests[key] = data.digest(spec, self.data_folder)
         return self._digests[key]
-
-
-def _explain_config(error: ValidationError, suite: Suite, where: str, module: ModuleType) -> str:
-    lines = []
-    for problem in error.errors():
-        keys = [str(k) for k in problem["loc"]]
-        key = ".".join(keys)
-        place = f"{suite.file}: {where}"
-        if problem["type"] == "extra_forbidden":
-            model: Any = module.Config
-            for k in keys[:-1]:
-                model = model.model_fields[k].annotation if k in getattr(model, "model_fields", {}) else model
-            lines.append(str(unknown("key", keys[-1], getattr(model, "model_fields", {}), f"{place}: {key}")))
-        else:
-            value = problem["input"]
-            shown = f" (got {value!r})" if not isinstance(value, dict) else ""
-            lines.append(f"{place}: key {key!r}: {problem['msg'].removeprefix('Value error, ')}{shown}")
-    return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError, unknown
+from harness.validation import told
 
 
 class Settings(BaseModel):
@@ -31,7 +32,7 @@ def parse(cls: type[S], settings: Mapping[str, Any], probe: str) -> S:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise HarnessError(
-            f"probe {probe!r}, setting {place!r}: {first['msg']} (got {first['input']!r})"
+            f"probe {probe!r}, setting {place!r}: {told(first)}"
         ) from None
 
 

@@ -389,7 +389,7 @@ def test_several_trials_of_one_seed_need_a_narrower_claim():
     ("fields", "message"),
     [
         ({"expects": None}, "a confirmatory claim says what it expects"),
-        ({"kind": "vague"}, "kind: Input should be"),
+        ({"kind": "vague"}, "'kind': Input should be"),
         ({"expects": {"below": 1, "above": 0}}, "give one of below, above, within, all"),
         ({"kind": "equivalence"}, "expects a band"),
         (
@@ -398,7 +398,7 @@ def test_several_trials_of_one_seed_need_a_narrower_claim():
         ),
         ({"estimator": {"arm": "muon"}}, "estimator needs a name"),
         ({"says": "This proves that Muon is better."}, "'proves' is kept out"),
-        ({"unit": "x"}, "unit: Extra inputs are not permitted"),
+        ({"unit": "x"}, "unknown key 'unit'"),
     ],
 )
 def test_a_wrong_claim_is_explained(fields, message):

@@ -100,7 +100,7 @@ def test_every_field_has_a_line_that_says_what_it_is(kind, name):
     ("probe.spectra", ["samples: int >= 2, <= 1000 = 8", "Steps measured"]),
     ("workload.language_model", ["model.width: int > 0 required", "Channels of the residual stream",
                                  "test_loss: test loss, nats per token, shown, compared, capped at trivial_loss"]),
-    ("suite", ["arms: ", "tuning.budget: int >= 1 required", "cache hits count"]),
+    ("suite", ["arms: ", "tuning.budget: int >= 1, <= 10000 required", "cache hits count"]),
 ])  # fmt: skip
 def test_show_says(word, lines):
     done = here("show", word)

@@ -62,7 +62,7 @@ def test_an_arm_that_takes_anothers_hyperparameters_may_be_overridden():
     [
         (GOOD + "timing: {repeat: 3}\n", "unknown key 'repeat'. Did you mean 'repeats'"),
         (GOOD + "timing: {repeats: -1}\n", "timing.repeats.*greater than or equal to 0"),
-        (GOOD.replace("lr: 0.001}", "lr: 0.001}, hyperparameters: {form: a}"), "unknown key 'form'. Did you mean 'from'"),
+        (GOOD.replace("0.001}", "0.001}, hyperparameters: {form: a}"), "unknown key 'form'. Did you mean 'from'"),
         (GOOD.replace("seeds: 3", "seeds: 1000000"), "seeds.*less than or equal to 1000"),
         (TUNED.replace("budget: 8", "budget: 8, metric: val_loss"), "unknown metric 'val_loss'.*'validation_loss'"),
         (GOOD.replace("steps: 2", "steps: 100000000000000000000"), "training.steps.*less than or equal to"),

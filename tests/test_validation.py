@@ -25,7 +25,7 @@ class Outer(BaseModel):
         ({"needed": 1, "one": {"sice": 2}}, "at one.sice: one.sice: unknown key 'sice'. Did you mean 'size'?"),
         ({"needed": 1, "many": {"x": {"sice": 2}}}, "Did you mean 'size'? Valid: size."),
         ({"needed": 1, "rest": [{"sice": 2}]}, "Did you mean 'size'? Valid: size."),
-        ({"needed": 1, "ones": 2}, "unknown key 'ones'. Did you mean 'one'?"),
+        ({"needed": 1, "ones": 2}, "unknown key 'ones'. Did you mean 'one'"),
         ({}, "at needed: key 'needed' is missing"),
         ({"needed": "x"}, "an integer (got 'x')"),
         ({"needed": 1, "one": {"size": 0}}, "key 'one.size': Input should be greater than or equal to 1 (got 0)"),

@@ -141,7 +141,8 @@ def _closure(modules: Iterable[str], files: Mapping[str, Path]) -> tuple[dict[st
             continue
         top = module.partition(".")[0]
         find: Callable[[str], Path | None] = first_party
-        if by_user and top not in FIRST_PARTY and not find(module) and distributions.matters(top):
+        beside = module in files or find(top) is not None
+        if by_user and top not in FIRST_PARTY and not beside and distributions.matters(top):
             if held := distributions.versions(top):
                 versions.update(held)
                 continue

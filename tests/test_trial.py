@@ -60,7 +60,7 @@ def test_a_helper_two_imports_away_is_in_the_fingerprint(package):
     package("middle.py", "from helper import CONSTANT\n")
     plug = package("plug.py", "import middle\n")
     before = fingerprint(["plug_module"], {"plug_module": plug})
-    assert set(before) == {"plug", "middle", "helper"}
+    assert set(before) == {"plug.py", "middle", "helper"}
     package("helper.py", "CONSTANT = 2\n")
     after = fingerprint(["plug_module"], {"plug_module": plug})
     assert changed_modules(before, after) == ["helper"]

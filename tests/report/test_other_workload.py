@@ -18,14 +18,14 @@ from harness.records.plans import write_plan
 from harness.records.record import Record, RecordSet
 from harness.records.store import Store
 from harness.report import gather
-from tests.toys import toy_codec
+from tests.toys import toy_ditherer
 
 SUITE: dict[str, Any] = {
     "name": "dithering",
     "file": "dithering.yaml",
     "title": "Does dither cost quality?",
     "question": "How much does dither cost at each rate?",
-    "workload": "toy_codec",
+    "workload": "toy_ditherer",
     "base": {},
     "axes": {"bits": {"path": "bits", "values": [2, 4, 6]}},
     "arms": {"plain": {}, "dithered": {"dither": True}},
@@ -54,12 +54,12 @@ SUITE: dict[str, Any] = {
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gather.Built:
     """The report of a run of the toy codec."""
-    folder = str(Path(toy_codec.__file__).parent)
+    folder = str(Path(toy_ditherer.__file__).parent)
     monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
     suite, store, records = Suite.model_validate(SUITE), Store(tmp_path), RecordSet()
     for item in make_plan(suite, records, None).pending:
         trial = item.planned.trial
-        outcome = toy_codec.run(trial, toy_codec.Config.model_validate(trial.config), None)
+        outcome = toy_ditherer.run(trial, toy_ditherer.Config.model_validate(trial.config), None)
         record = Record.model_validate({
             "trial": trial.model_dump(), "status": "completed", "metrics": outcome.metrics,
             "fingerprint": trial_fingerprint(trial), "numerics_class": "toy",
@@ -105,5 +105,5 @@ def test_its_claim_is_judged_and_said_in_its_unit(built: gather.Built) -> None:
 
 def test_nothing_outside_its_file_names_it() -> None:
     root = Path(harness.workloads.__file__ or "").parents[1]
-    words = re.compile(r"peak_ratio|bits_per_sample|toy_codec")
+    words = re.compile(r"peak_ratio|bits_per_sample|toy_ditherer")
     assert [f for f in root.rglob("*.py") if words.search(f.read_text(encoding="utf-8"))] == []

@@ -260,8 +260,8 @@ def test_gpus_are_slots(monkeypatch):
 
 
 def test_the_command_hands_trials_per_gpu_on(monkeypatch, tmp_path):
-    import harness.execution.executors
     from harness.cli import app
+    from harness.commands import _running
 
     asked = []
 
@@ -269,7 +269,7 @@ def test_the_command_hands_trials_per_gpu_on(monkeypatch, tmp_path):
         asked.append(options)
         raise HarnessError("seen")
 
-    monkeypatch.setattr(harness.execution.executors, "executor", record)
+    monkeypatch.setattr(_running, "executor", record)
     words = ["run", "muon_scaling", "profile=smoke", "--trials-per-gpu", "3", "--no-track"]
     with pytest.raises(SystemExit):
         app([*words, "--results", str(tmp_path)])

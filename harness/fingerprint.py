@@ -141,8 +141,9 @@ def _closure(modules: Iterable[str], files: Mapping[str, Path]) -> tuple[dict[st
             continue
         top = module.partition(".")[0]
         find: Callable[[str], Path | None] = first_party
-        beside = module in files or find(top) is not None
-        if by_user and top not in FIRST_PARTY and not beside and distributions.matters(top):
+        parts = module.split(".")
+        ours = top in FIRST_PARTY or any(find(".".join(parts[: n + 1])) for n in range(len(parts)))
+        if by_user and not ours and distributions.matters(top):
             if held := distributions.versions(top):
                 versions.update(held)
                 continue

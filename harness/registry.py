@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import ConfigDict
 
+import harness.workloads
 from harness import plugins, sources
 from harness.errors import PluginError, UnknownNameError, unknown
 from harness.plugins import Plugin
@@ -158,8 +159,6 @@ def adopt(plugin: Plugin) -> list[Entry]:
 
 def _with_workloads(plugin: Plugin) -> Plugin:
     """Import it; with the workloads in folders of its own that it added to ``harness.workloads``."""
-    import harness.workloads
-
     before = list(harness.workloads.__path__)
     try:
         plugins.execute(plugin)

@@ -9,8 +9,8 @@ trackers or searches, and offers
     data_spec(config)     what data it reads, for harness.data, or None
     cost(config)          -> Cost, without training
     run(trial, config, context) -> Outcome
-    evaluate(trial, config, context) -> metrics recomputed from context.weights_file without an optimizer
-                          (optional; without it, a user's method cannot be verified)
+    evaluate(trial, config, context) -> Outcome: metrics and tables of the weights in context.weights_file, without
+                          an optimizer (optional; where it is missing, a user's method cannot be verified)
 
 Declarations only, nothing that could change a number: records do not go stale when a field is added here.
 """

@@ -16,6 +16,7 @@ import pytest
 from harness import exchange, registry, rounds, runner
 from harness.errors import HarnessError
 from harness.execution.executors import executor
+from harness.plugins import Plugin
 from harness.records.store import Store
 from tests.terminal import ROOT, harness
 from tests.toys.needing import PLUGIN, codecs
@@ -117,6 +118,29 @@ def test_a_file_that_is_no_round_is_named(tmp_path, head, message):
     else:
         archive(path, head)
     with pytest.raises(HarnessError, match=message):
+        rounds.read_round(path)
+
+
+def round_with(path, plugin, digest, **packed):
+    packed = {**rounds._packed(plugin), **packed}
+    head = {"format": rounds.FORMAT, "plugins": {digest: packed}, "artifacts": {}, "jobs": []}
+    archive(path, json.dumps(head))
+    return path
+
+
+def test_a_plugin_travels_with_what_it_imports_and_is_what_it_was(tmp_path):
+    files = {"mine.py": b"import beside\n", "parts/beside.py": b"\xef\xbb\xbfSIZE = 1\n"}
+    plugin = Plugin(path=Path("mine.py"), files=files)
+    found = rounds.read_round(round_with(tmp_path / "a.zip", plugin, plugin.digest))
+    assert found.plugins == {plugin.digest: plugin}
+    with pytest.raises(HarnessError, match=r"plug-in mine\.py is not what it was when exported; export again"):
+        rounds.read_round(round_with(tmp_path / "b.zip", plugin, "0" * 32))
+
+
+@pytest.mark.parametrize("name", ["../../evil.py", "/tmp/evil.py"])
+def test_a_plugin_whose_files_lie_outside_of_its_folder_is_refused(tmp_path, name):
+    path = round_with(tmp_path / "a.zip", Plugin(path=Path("mine.py"), files={}), "0" * 32, files={name: ""})
+    with pytest.raises(HarnessError, match="lies outside of its folder"):
         rounds.read_round(path)
 
 

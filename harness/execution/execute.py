@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness import plugins, registry
 from harness.determinism import make_deterministic
 from harness.environment import environment, missing_device, numerics_class
 from harness.errors import BusyError, DamagedError, HarnessError
-from harness.execution.jobs import Folders, Job
+from harness.execution.jobs import Folders, Job, Plugin
 from harness.files import digest_of_file, lock, write_atomically
 from harness.fingerprint import trial_fingerprint
 from harness.records.encoding import decode, encode
@@ -57,7 +57,7 @@ def execute(
     """
     started, began = _now(), time.monotonic()
     try:
-        _load_plugins(job, folders)
+        load_plugins(job.plugins, folders)
         prints = trial_fingerprint(job.trial)
         if missing := missing_device(job.device):
             return failed(job, "skipped", missing, time.monotonic() - began, started)
@@ -175,8 +175,9 @@ def _needed(job: Job, folders: Folders) -> dict[str, Path]:
     return found
 
 
-def _load_plugins(job: Job, folders: Folders) -> None:
-    for plugin in job.plugins:
+def load_plugins(wanted: Iterable[Plugin], folders: Folders) -> None:
+    """Import copies of these plug-ins that are not yet imported."""
+    for plugin in wanted:
         if (plugin.name, plugin.digest) not in {(p.name, p.digest) for p in registry.loaded_plugins()}:
             assert folders.plugins is not None
             registry.adopt(plugins.read_copy(folders.plugins, plugin.name, plugin.digest))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 
-from harness import plugins, registry
 from harness.determinism import make_deterministic
-from harness.execution.execute import WEIGHTS, explain
+from harness.execution.execute import WEIGHTS, explain, load_plugins
 from harness.execution.jobs import Folders, Job
 from harness.fingerprint import import_closure
 from harness.records.record import Record
-from harness.workload import Context, workload_module
+from harness.workload import Context, Outcome, workload_module
 
 WITHOUT = frozenset({"optimizer", "rank"})
 """Kinds of method that a forward pass can do without; any other is loaded."""
@@ -41,9 +40,7 @@ def _verified(job: Job, folders: Folders, record: Record) -> Record:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     inside = [p for p in job.plugins if not WITHOUT.issuperset(p.kinds)]
-    for plugin in inside:
-        assert folders.plugins is not None
-        registry.adopt(plugins.read_copy(folders.plugins, plugin.name, plugin.digest))
+    load_plugins(inside, folders)
     module = workload_module(job.trial.workload)
     make_deterministic(job.device, job.threads)
     scratch = folders.scratch(job)
@@ -52,18 +49,25 @@ def _verified(job: Job, folders: Folders, record: Record) -> Record:
         weights_file=scratch / WEIGHTS,
     )
     again = module.evaluate(job.trial, module.Config.model_validate(job.trial.config), context)
-    for name, value in again.items():
-        if value != record.metrics.get(name):
-            names = ", ".join(p.name for p in job.plugins)
-            return _refused(
-                record,
-                f"{name} was {record.metrics.get(name)!r} in the trial, and is {value!r} recomputed from its "
-                f"weights where plug-in {names} had no hand in the evaluation; no number of this trial is kept",
-            )
     how = "with the plug-in, loaded after the evaluation code" if inside else "without the plug-in"
+    if difference := _difference(again, record):
+        names = ", ".join(sorted({p.name for p in job.plugins}))
+        told = f"{difference} recomputed from its weights {how} ({names}); no number of this trial is kept"
+        return _refused(record, told)
     return record.model_copy(update={"verified": how})
 
 
+def _difference(again: Outcome, record: Record) -> str:
+    """The first number that did not come again, to the bit; empty if all did."""
+    for name, value in again.metrics.items():
+        if value != record.metrics.get(name):
+            return f"{name} was {record.metrics.get(name)!r} in the trial, and is {value!r}"
+    for name, table in again.tables.items():
+        if table != record.tables.get(name):
+            return f"table {name} is another in the trial than"
+    return ""
+
+
 def _refused(record: Record, reason: str) -> Record:
-    empty: dict[str, object] = {"metrics": {}, "curves": {}, "probes": {}, "artifacts": {}}
+    empty: dict[str, object] = {"metrics": {}, "curves": {}, "probes": {}, "tables": {}, "artifacts": {}}
     return record.model_copy(update={"status": "crashed", "reason": reason, **empty})

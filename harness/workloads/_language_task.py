@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,11 @@ class LanguageTask(LearningTask):
     """See harness.training.Task. ``feed_forward`` builds each block's feed-forward module."""
 
     def __init__(
-        self, config: Config, corpus: Any, seed: int, feed_forward: BuildFeedForward = dense
+        self, config: Config, corpus: Any, seed: int, feed_forward: BuildFeedForward = dense,
+        weights: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.corpus, self.feed_forward = config, corpus, feed_forward
-        super().__init__(config, seed, trivial_loss(corpus.vocab_size))
+        super().__init__(config, seed, trivial_loss(corpus.vocab_size), weights)
         self._splits: dict[str, Any] = {}
         self._held: dict[str, Tensor] = {}
         self._ahead: tuple[int, Tensor] | None = None

@@ -6,7 +6,7 @@ A task of its own says its network, its batches and its losses.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -18,8 +18,9 @@ from harness.errors import HarnessError
 from harness.methods.construct import build
 from harness.methods.modes import evaluating, set_training
 from harness.methods.norm import Norm
-from harness.methods.optimizer import Optimizer
+from harness.methods.optimizer import Optimizer, ParameterGroup
 from harness.methods.parametrization import Parametrization
+from harness.methods.roles import Family, Role
 from harness.models.parameters import initialise, parameter_groups, places, scalings
 from harness.outcome import Table
 from harness.streams import Streams
@@ -30,7 +31,7 @@ TEST_BLOCKS = "test_loss_blocks"
 NUM_BLOCKS = 16
 """Rows of that table, fewer only where there are fewer items."""
 MOST_SHAPES = 256
-"""Shapes of model that one worker compiles before it says that there are too many."""
+"""Shapes of model that one process compiles before it says that there are too many."""
 
 
 class LearningConfig(Protocol):
@@ -76,27 +77,54 @@ def usable_device(compute: Compute) -> torch.device:
     return device
 
 
+class Untrained:
+    """Stands for the optimizer of a model that is only evaluated, of which the network knows but the families."""
+
+    lr = 0.0
+
+    def __init__(self, families: Mapping[Role, Family]) -> None:
+        self.families = families
+
+    def family(self, role: Role) -> Family:
+        """The family that trained this role."""
+        return self.families[role]
+
+    def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
+        """An optimizer that changes nothing."""
+        return torch.optim.SGD([p for group in groups for p in group.parameters], lr=self.lr)
+
+    def flops_per_step(self, shapes: Sequence[tuple[Role, tuple[int, ...]]]) -> float:
+        """None: it takes no step."""
+        return 0.0
+
+
 class LearningTask(ABC):
     """See harness.training.Task. A sub-class sets what its ``network`` needs before it calls ``__init__``.
 
-    Held-out items (windows of text, images) are known by their places in a split.
+    Held-out items (windows of text, images) are known by their places in a split. ``weights``, as ``weights()``
+    gives them, make a task that can only be evaluated, without the optimizer that the config names.
     """
 
-    def __init__(self, config: LearningConfig, seed: int, trivial_loss: float) -> None:
+    def __init__(
+        self, config: LearningConfig, seed: int, trivial_loss: float, weights: Mapping[str, Any] | None = None
+    ) -> None:
         self.learning = config
         self.steps = config.steps
         self.device = usable_device(config.compute)
         self.streams = Streams(seed, f"width={config.model.width},depth={config.model.depth}")
         self.torch_seed = self.streams.key("torch") % 2**63
         self.trivial_loss = trivial_loss
-        self._build()
+        if weights is None:
+            self._build(build("optimizer", config.optimizer, "optimizer"))
+        else:
+            self._build(Untrained(weights["families"]))
+            self.model.load_state_dict(weights["model"])
         self._loss: Callable[[Any], Tensor] = self._eager_loss
         if config.compute.compile:
             self._loss = compiled(self._eager_loss)
 
-    def _build(self) -> None:
+    def _build(self, optimizer: Optimizer) -> None:
         config, section = self.learning, self.learning.model
-        optimizer: Optimizer = build("optimizer", config.optimizer, "optimizer")
         parametrization: Parametrization = build(
             "parametrization", config.parametrization, "parametrization"
         )
@@ -109,6 +137,7 @@ class LearningTask(ABC):
         initialise(self.model, scaling, self.streams)
         self.model.to(self.device)
         self.groups = parameter_groups(self.model, scaling)
+        self.families = {group.role: optimizer.family(group.role) for group in self.groups}
         self.optimizer = optimizer.build(self.groups)
         set_training(self.optimizer)
         self.parameters_total = sum(p.numel() for p in self.model.parameters())
@@ -185,6 +214,13 @@ class LearningTask(ABC):
     @abstractmethod
     def probe_batch(self, size: int) -> Any:
         """``size`` held-out inputs of ``forward``, the same for every trial."""
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Any]:
+        """What an evaluation rests on: the weights that are evaluated, and the family that trained each role."""
+        with evaluating(self.model, self.optimizer):
+            model = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        return {"model": model, "families": self.families}
 
     def after_step(self, step: int) -> None:  # noqa: B027
         """Called after each update. Nothing here: a dense network keeps no state beside its weights."""

@@ -83,6 +83,22 @@ def run(trial: Trial, config: Config, context: Context) -> Outcome:
     return learn(task, trial, context, planned(config, corpus.vocab_size), time.perf_counter() - start)
 
 
+def evaluate(trial: Trial, config: Config, context: Context) -> Outcome:
+    """Losses of the weights that a run left, and what follows from them, without what trained them."""
+    import torch
+
+    from harness.data.corpus import load
+    from harness.workloads._language_task import LanguageTask
+
+    assert context.weights_file is not None
+    weights = torch.load(context.weights_file, map_location="cpu", weights_only=True)
+    corpus = load(config.data, context.data_folder, trial.data or None)
+    task = LanguageTask(config, corpus, trial.seed, weights=weights)
+    validation, (test, tables) = task.evaluate("validation"), task.test()
+    losses = {"validation_loss": validation, "test_loss": test}
+    return Outcome(metrics={**losses, **in_bits(task, losses)}, tables=dict(tables))
+
+
 def planned(config: Config, vocab_size: int) -> dict[str, float]:
     """Metrics that follow from the config: flops (all), flops_model, flops_optimizer, parameters (the blocks'
     matrices), tokens, model_width, tokens_per_step.
@@ -108,19 +124,29 @@ def learn(
     Adds parameters_total, validation_bits_per_byte, test_bits_per_byte, tokens_per_second; losses are in nats a
     token.
     """
+    import torch
+
     from harness.training import train
 
     outcome = train(
         task, task.config.training, context, identity=trial.identity, setup_seconds=setup_seconds,
         metrics={**metrics, "parameters_total": float(task.parameters_total)},
     )
-    for split in ("validation", "test"):
-        loss = outcome.metrics[f"{split}_loss"]
-        outcome.metrics[f"{split}_bits_per_byte"] = bits_per_byte(loss, bytes_per_token(task.corpus, split))
+    outcome.metrics.update(in_bits(task, outcome.metrics))
+    if context.weights_file is not None:
+        torch.save(task.weights(), context.weights_file)
     seconds = outcome.metrics["seconds_training"]
     finished = outcome.diverged_step is None
     outcome.metrics["tokens_per_second"] = metrics["tokens"] / seconds if seconds and finished else None
     return outcome
+
+
+def in_bits(task: LanguageTask, losses: Mapping[str, float | None]) -> dict[str, float | None]:
+    """validation_bits_per_byte and test_bits_per_byte."""
+    return {
+        f"{split}_bits_per_byte": bits_per_byte(losses[f"{split}_loss"], bytes_per_token(task.corpus, split))
+        for split in ("validation", "test")
+    }
 
 
 def bytes_per_token(corpus: Any, split: str) -> float:

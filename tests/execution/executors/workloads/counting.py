@@ -86,7 +86,7 @@ def run(trial, config, context):
 def evaluate(trial, config, context):
     if config.fault == "evaluation dies":
         os._exit(7)
-    return {"total": float(context.weights_file.read_text())}
+    return Outcome(metrics={"total": float(context.weights_file.read_text())})
 
 
 def note(config, text):

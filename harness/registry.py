@@ -19,7 +19,7 @@ from typing import TypeVar
 from pydantic import ConfigDict
 
 import harness.workloads
-from harness import plugins, sources
+from harness import inheritance, plugins, sources
 from harness.errors import PluginError, UnknownNameError, unknown
 from harness.plugins import Plugin
 
@@ -136,7 +136,9 @@ def load_plugin(path: Path) -> list[Entry]:
     path = Path(path).resolve()
     if path in _loaded:
         return [e for e in _plugins.values() if e.path == path]
-    return adopt(plugins.read(path))
+    # This process starts those of the trials.
+    with inheritance.kept():
+        return adopt(plugins.read(path))
 
 
 def adopt(plugin: Plugin) -> list[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import registry
+from harness import inheritance, registry
 from harness.errors import HarnessError
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
@@ -80,8 +80,10 @@ def check_plugins(paths: Sequence[Path]) -> list[str]:
         except HarnessError as error:
             problems.append(str(error))
             continue
-        for entry in found:
-            problems += [f"{path}: {p}" for p in contracts.check_method(entry.kind, entry.name)]
+        # `compare` runs trials from this very process afterwards.
+        with inheritance.kept():
+            for entry in found:
+                problems += [f"{path}: {p}" for p in contracts.check_method(entry.kind, entry.name)]
     return problems
 
 

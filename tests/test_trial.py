@@ -66,6 +66,13 @@ def test_a_helper_two_imports_away_is_in_the_fingerprint(package):
     assert changed_modules(before, after) == ["helper"]
 
 
+def test_helpers_in_a_folder_beside_it_are_in_the_fingerprint_too(package):
+    package("parts/deep.py", "from .deeper import CONSTANT\n")
+    package("parts/deeper.py", "CONSTANT = 1\n")
+    plug = package("plug.py", "def late():\n    from parts.deep import CONSTANT\n    return CONSTANT\n")
+    assert set(fingerprint(["plug_module"], {"plug_module": plug})) == {"plug.py", "parts.deep", "parts.deeper"}
+
+
 def test_muons_helper_is_muons_alone():
     muon = fingerprint(["baselines.optimizers.muon"])
     adamw = fingerprint(["baselines.optimizers.adamw"])

@@ -6,15 +6,16 @@ Executing needs only torch, numpy, pydantic and PyYAML: there, ``python -m harne
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DamagedError, HarnessError
+from harness.data import integrity
+from harness.errors import HarnessError
 from harness.execution.jobs import Folders, Job
 from harness.plugins import write_copy
-from harness.records.encoding import read_record
+from harness.records import importing
 from harness.records.record import FINISHED, Record
 from harness.records.store import Store
 from harness.rounds import Round, read_round, unpack_artifacts, write_round
@@ -59,8 +60,6 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
 
     A trial whose record lies in ``out`` already is not run again, unless it rests on other code or artifacts.
     """
-    from harness.execution.executors import executor
-
     content = read_round(file)
     store = Store(out)
     store.prepare()
@@ -71,6 +70,15 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
     for plugin in content.plugins.values():
         write_copy(plugin, store.runs / "plugins")
     unpack_artifacts(file, content, store.runs / "needed")
+    with store.shared("harness execute"):
+        return _execute(content, store, folders, echo)
+
+
+def _execute(content: Round, store: Store, folders: Folders, echo: Callable[[str], Any]) -> int:
+    from harness.execution.executors import executor
+
+    digests = {job.trial.data for job, _ in content.jobs}
+    folders = replace(folders, stamps=integrity.stamps(folders.data, digests))
     labels = {job.trial.identity: label for job, label in content.jobs}
     failed = 0
     machine = executor("inline")
@@ -86,24 +94,8 @@ def execute_round(file: Path, out: Path, data: Path, echo: Callable[[str], Any] 
 
 
 def import_records(folder: Path, results: Path) -> int:
-    """Copy the records (and artifacts) that `harness execute` left into this store; returns how many."""
-    source, target = Store(folder), Store(results)
-    if not source.records.is_dir():
-        raise HarnessError(f"{folder}: no records; give the folder that `harness execute --out` wrote")
-    target.prepare()
-    count = 0
-    for path in source.record_files():
-        try:
-            record = read_record(path)
-        except DamagedError as error:
-            raise HarnessError(f"{path}: damaged record: {error}; execute it again") from None
-        staging = target.runs / "staging" / record.identity
-        artifacts = source.artifact_folder(record)
-        if artifacts.is_dir():
-            shutil.copytree(artifacts, staging, dirs_exist_ok=True)
-        target.write(record, staging)
-        count += 1
-    return count
+    """Bring the records (and artifacts) that `harness execute` left into this store; returns how many were new."""
+    return importing.import_records(Store(folder), Store(results))
 
 
 def main(arguments: Sequence[str]) -> int:

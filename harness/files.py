@@ -16,7 +16,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -227,10 +227,10 @@ def sealed(value: Mapping[str, Any]) -> str:
     return f'{{"sha256":"{hashlib.sha256(body.encode()).hexdigest()}",{body[1:]}\n'
 
 
-def unsealed(line: bytes, *, old: bool = False) -> dict[str, Any]:
+def unsealed(line: bytes, *, old: Collection[str] = ()) -> dict[str, Any]:
     """What a sealed line holds. Raises DamagedError saying what is wrong with it.
 
-    ``old``: an object without a checksum is taken, too, since earlier versions wrote none.
+    ``old``: the keys that earlier versions wrote, without a checksum: an object that has no others is taken, too.
     """
     found = _SEALED.match(line)
     if found:
@@ -239,16 +239,16 @@ def unsealed(line: bytes, *, old: bool = False) -> dict[str, Any]:
         body = b"{" + line[found.end() : -1]
         if hashlib.sha256(body).hexdigest() != found[1].decode():
             raise DamagedError("its content is not what its checksum says")
-    elif old:
-        body = line
     else:
-        raise DamagedError("it does not begin with its checksum")
+        body = line
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"it is not JSON: {error}") from None
-    if not isinstance(value, dict) or "sha256" in value:
-        raise DamagedError("it is not an object" if not isinstance(value, dict) else "its checksum is damaged")
+    if not isinstance(value, dict):
+        raise DamagedError("it is not an object")
+    if not found and not set(value) <= set(old):
+        raise DamagedError("it does not begin with its checksum")
     return value
 
 

@@ -9,10 +9,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import plugins
+from harness.data import integrity
+from harness.data.integrity import Stamp
 from harness.execution import jobs
 from harness.execution.executors import Executor
 from harness.execution.jobs import Folders, Job
@@ -102,6 +104,7 @@ def run(
     records = store.load()
     summary = Summary(notes=list(records.notes))
     attempted: set[str] = set()
+    stamps: tuple[Stamp, ...] = ()
     number = 0
     while True:
         plans = plan_all(suites, records, store, only)
@@ -115,7 +118,9 @@ def run(
         attempted |= set(todo)
         estimates = estimate_seconds(items, records)
         watcher.round(number, items, sum(p.more for p in plans), sum(estimates))
-        folders = folders_of(store)
+        unread = {i.planned.trial.data for i in items} - {s.digest for s in stamps}
+        stamps += integrity.stamps(store.data, unread)
+        folders = replace(folders_of(store), stamps=stamps)
         batch = [
             job_of(
                 entry.item, folders, timeout_seconds=timeout or entry.timeout_seconds, expected_seconds=seconds,
@@ -142,9 +147,9 @@ def run(
                 watcher.stored(label, record)
                 if record.status not in FINISHED:
                     summary.failed.append((label, record))
-                if after_store:
+                if after_store and written.record is not None:
                     for shared in todo[job.trial.identity].sharers.values():
-                        after_store(Row(shared.planned, record))
+                        after_store(Row(shared.planned, written.record))
         except (KeyboardInterrupt, SystemExit) as stop:
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
             summary.interrupted = 128 + (signal.SIGTERM if isinstance(stop, SystemExit) else signal.SIGINT)

@@ -14,6 +14,7 @@ import torch
 from harness import probes
 from harness.data import corpus
 from harness.errors import UnknownNameError
+from harness.files import open_sealed_file
 from harness.outcome import Table
 from harness.training import CHECK_EVERY, Loop, lr_factor, train
 from harness.workload import Outcome
@@ -274,10 +275,31 @@ def test_a_truncated_checkpoint_starts_over(tmp_path: Path) -> None:
     fields = {"checkpoint_seconds": 0.0}
     whole = tiny.run(tmp_path, fields=fields)
     file = tmp_path / "work" / "checkpoint.pt"
+    with open_sealed_file(file) as (_, stream):
+        content = stream.read()
     file.write_bytes(file.read_bytes()[:1000])
     again = tiny.run(tmp_path, fields=fields)
     assert again.resumed == 0
     assert numbers(again) == numbers(whole)
+    assert again.notes == ["damaged checkpoint put aside, the run started over: it has not the "
+                           f"{len(content):,} bytes that were written"]
+
+
+def test_one_flipped_bit_in_a_checkpoint_starts_the_run_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"checkpoint_seconds": 0.0}
+    whole = tiny.run(tmp_path / "whole")
+    tiny.run_killed_at(6, tmp_path, monkeypatch, fields=fields)
+    file = tmp_path / "work" / "checkpoint.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    again = tiny.run(tmp_path, fields=fields)
+    assert again.resumed == 0
+    assert numbers(again) == numbers(whole)
+    assert "its content is not what its checksum says" in again.notes[0]
+    assert file.with_suffix(".damaged").read_bytes() == content
 
 
 def test_checkpoints_keep_their_distance(tmp_path: Path) -> None:

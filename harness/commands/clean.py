@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,6 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.records.record import Record
-    from harness.records.store import Store
 
 EXAMPLE = "harness clean all profile=smoke --stale --yes"
 EXITS = ()
@@ -27,6 +25,7 @@ def command(
 ) -> None:
     """Remove scratch folders; with --stale or --unused, records too. Nothing goes without --yes."""
     from harness.commands._plan_table import plans_of
+    from harness.records import housekeeping
     from harness.records.record import code_of
     from harness.records.store import Store
 
@@ -35,33 +34,18 @@ def command(
         raise HarnessError("--stale needs the suites whose stale records go, or 'all'")
     store = Store(results)
     with store.exclusive("harness clean"):
-        folders = [f for f in (store.work, store.runs / "staging") if f.is_dir() and any(f.iterdir())]
         going: list[Record] = []
         if stale:
             plans = plans_of(suites, results, None)[1]
             going += [i.record for p in plans for i in p.items if i.state == "stale" and i.record]
         if unused:
-            going += _unused(store)
+            going += housekeeping.unused(store, store.load())
         chosen = {(r.identity, code_of(r)): r for r in going}
+        left = housekeeping.clean_scratch(store) if yes else housekeeping.scratch(store)
         typer.echo(
-            f"{len(folders)} scratch folders, {len(chosen)} records"
+            f"{len(left)} scratch folders, {len(chosen)} records"
             + ("" if yes else "; nothing deleted yet: add --yes")
         )
         if yes:
-            for folder in folders:
-                shutil.rmtree(folder)
             for record in chosen.values():
                 store.remove(record)
-
-
-def _unused(store: Store) -> list[Record]:
-    """Records that no stored plan shows."""
-    from harness.records.plans import load_rows, plan_of_file
-    from harness.records.record import code_of
-
-    used = set()
-    for file in store.plans.glob("*.json"):
-        profile = plan_of_file(file)["suite"]["profile"]
-        rows = load_rows(store, file.name.removesuffix(f".{profile}.json"), profile)[1]
-        used |= {(r.planned.trial.identity, code_of(r.record)) for r in rows if r.record}
-    return [r for rs in store.load().by_identity.values() for r in rs if (r.identity, code_of(r)) not in used]

@@ -30,10 +30,11 @@ def command(
     """Build the report of what has been run. A ledger of claims, tables and figures, as a page and as files."""
     from harness.commands._progress import working
     from harness.planning import compose
+    from harness.records.store import Store
     from harness.report import gather
 
     names, profile, _ = compose.split_arguments(words or [])
-    with working("building the report"):
+    with Store(results).shared("harness report"), working("building the report"):
         built = gather.report(results, profile or "cpu", names, reference=reference)
         changes = gather.strict_changes(built, results) if strict else []
     if as_json:

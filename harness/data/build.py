@@ -22,6 +22,7 @@ from harness.errors import DamagedError, DataError
 from harness.files import lock, sealed, unsealed, write_atomically
 from harness.trial import digest as digest_of
 
+INDEX_KEYS = frozenset({"digest", "spec", "state"})
 SEPARATOR = b"\0"
 """Ends each document; token 0."""
 
@@ -117,8 +118,8 @@ def _lookup(folder: Path, key: str, state: str | None) -> Corpus | None:
 
 def index_entry(file: Path) -> dict[str, Any]:
     """What an entry of the index says: digest, spec, state. Raises DamagedError: then the spec builds again."""
-    entry = unsealed(file.read_bytes(), old=True)
-    if set(entry) != {"digest", "spec", "state"} or not re.fullmatch("[0-9a-f]{64}", str(entry["digest"])):
+    entry = unsealed(file.read_bytes(), old=INDEX_KEYS)
+    if set(entry) != INDEX_KEYS or not re.fullmatch("[0-9a-f]{64}", str(entry["digest"])):
         raise DamagedError("it is no entry of the index")
     if file.name != _index_name(digest_of(entry["spec"])[:32], entry["state"]):
         raise DamagedError("its content belongs to another spec or state")

@@ -9,12 +9,12 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.data import build as _build
-from harness.data.corpus import DTYPES, META, SPLITS, TOKENIZER, Corpus, content_digest, open_corpus
+from harness.data.corpus import DTYPES, META, META_KEYS, SPLITS, TOKENIZER, Corpus, content_digest, open_corpus
 from harness.data.documents import BLOCK
 from harness.data.integrity import members, verify
 from harness.data.spec import parse
@@ -118,8 +118,8 @@ def import_(file: Path, folder: Path) -> Corpus:
 
 
 def _unpack(archive: tarfile.TarFile, place: Path, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    index = _object(archive, INDEX, file)
-    meta = _object(archive, META, file)
+    index = _object(archive, INDEX, _build.INDEX_KEYS, file)
+    meta = _object(archive, META, META_KEYS, file)
     try:
         sizes = {f"{s}.bin": meta["splits"][s]["tokens"] * DTYPES[meta["dtype"]].itemsize for s in SPLITS}
         hashes = {f"{s}.bin": meta["splits"][s]["sha256"] for s in SPLITS}
@@ -165,14 +165,14 @@ def _next(archive: tarfile.TarFile, name: str, file: Path) -> tarfile.TarInfo:
     return member
 
 
-def _object(archive: tarfile.TarFile, name: str, file: Path) -> dict[str, Any]:
+def _object(archive: tarfile.TarFile, name: str, old: Collection[str], file: Path) -> dict[str, Any]:
     member = _next(archive, name, file)
     if member.size > MAX_JSON:
         raise DataError(f"{file}: {name} has {member.size:,} bytes; not written by `harness data export`")
     source = archive.extractfile(member)
     assert source is not None
     try:
-        return unsealed(source.read(), old=True)
+        return unsealed(source.read(), old=old)
     except DamagedError as error:
         raise DataError(f"{file}: {name}: {error}; export it again") from None
 

@@ -5,7 +5,7 @@ No workload imports this: what a corpus holds is in its digest, which this compa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ def stamp(folder: Path, digest: str) -> Stamp:
     files = _look(corpus.path, corpus.meta)
     verify(corpus)
     return Stamp(digest=digest, files=files)
+
+
+def stamps(folder: Path, digests: Iterable[str]) -> tuple[Stamp, ...]:
+    """Stamps of those corpora that are built; the others are hashed when they are built."""
+    here = sorted({d for d in digests if d and (Path(folder) / "corpora" / d).is_dir()})
+    return tuple(stamp(folder, d) for d in here)
 
 
 def check(folder: Path, stamp: Stamp) -> None:

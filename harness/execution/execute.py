@@ -20,7 +20,7 @@ from harness.determinism import make_deterministic
 from harness.environment import environment, missing_device, numerics_class
 from harness.errors import BusyError, DamagedError, HarnessError
 from harness.execution.jobs import Folders, Job, Plugin
-from harness.files import digest_of_file, lock, write_atomically
+from harness.files import digest_of_file, links_below, lock, write_atomically
 from harness.fingerprint import trial_fingerprint
 from harness.records.encoding import decode, encode
 from harness.records.record import FINISHED, Artifact, Record, Status, artifacts_digest, rests_on
@@ -128,6 +128,7 @@ def _run(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     (scratch / RESULT).unlink(missing_ok=True)
+    folders.check_data(job)
     outcome: Outcome = module.run(
         job.trial,
         config,
@@ -143,6 +144,7 @@ def _run(
             on_progress=on_progress,
         ),
     )
+    folders.check_data(job)
     return {
         "status": "completed" if outcome.diverged_step is None else "diverged",
         "reason": outcome.reason,
@@ -201,6 +203,8 @@ def _environment(job: Job) -> dict[str, Any]:
 
 def _artifacts(folder: Path) -> dict[str, Artifact]:
     """Name (path without suffix) -> every file below the folder; two of one name keep their suffixes."""
+    if links := links_below(folder):
+        raise HarnessError(f"{links[0].name}: a symbolic link among the trial's files; leave the file itself")
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     stems = [p.relative_to(folder).with_suffix("").as_posix() for p in files]
     out = {}

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.data import integrity
+from harness.data.integrity import Stamp
 from harness.trial import Trial
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -85,6 +87,8 @@ class Folders:
     """A store's records: a good record that appeared there meanwhile is returned. None: not looked at."""
     artifacts: Path | None = None
     """A store's artifacts: what needed trials left."""
+    stamps: tuple[Stamp, ...] = ()
+    """Corpora that were read through when the run began: its trials only look whether they were touched since."""
 
     def scratch(self, job: Job) -> Path:
         """The trial's own folder."""
@@ -99,14 +103,24 @@ class Folders:
         assert self.artifacts is not None or not job.needs
         return {name: Path(self.artifacts or "", need.folder) for name, need in job.needs.items()}
 
-    def plain(self) -> dict[str, str | None]:
-        """Absolute paths as text; ``Folders.of`` is its inverse."""
-        return {name: str(path.absolute()) if path else None for name, path in vars(self).items()}
+    def check_data(self, job: Job) -> None:
+        """See that nobody touched the job's data since the run began. Raises DataError."""
+        for stamp in self.stamps:
+            if stamp.digest == job.trial.data:
+                integrity.check(self.data, stamp)
+
+    def plain(self) -> dict[str, Any]:
+        """Absolute paths as text, stamps as lists; ``Folders.of`` is its inverse."""
+        paths = {name: path for name, path in vars(self).items() if name != "stamps"}
+        out = {name: str(path.absolute()) if path else None for name, path in paths.items()}
+        return {**out, "stamps": [[stamp.digest, *map(list, stamp.files)] for stamp in self.stamps]}
 
     @classmethod
-    def of(cls, plain: dict[str, str | None]) -> Folders:
+    def of(cls, plain: dict[str, Any]) -> Folders:
         """From what ``plain`` gave."""
-        return cls(**{name: Path(text) if text else None for name, text in plain.items()})  # type: ignore[arg-type]
+        paths: dict[str, Any] = {k: Path(v) if v else None for k, v in plain.items() if k != "stamps"}
+        given = [Stamp(digest=s[0], files=tuple(map(tuple, s[1:]))) for s in plain["stamps"]]
+        return cls(**paths, stamps=tuple(given))
 
 
 def job_of(trial: Trial, plugins: tuple[Plugin, ...] = (), **settings: Any) -> Job:

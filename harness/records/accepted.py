@@ -12,6 +12,8 @@ from harness.records.record import Record, code_of
 from harness.records.store import Store
 from harness.trial import digest
 
+ENTRY = frozenset({"identity", "code", "for", "reason", "at"})
+
 
 def accepted_file(store: Store) -> Path:
     """The log's file."""
@@ -47,7 +49,7 @@ def accepted(store: Store) -> dict[tuple[str, str, str], str]:
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            entry = unsealed(line, old=True)
+            entry = unsealed(line, old=ENTRY)
             out[entry["identity"], entry["code"], entry["for"]] = entry["reason"]
         except (DamagedError, KeyError) as error:
             why = error if isinstance(error, DamagedError) else f"it lacks {error}"

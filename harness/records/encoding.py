@@ -37,7 +37,7 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record:
     """The record in a file of any known schema. Raises DamagedError saying what is wrong."""
-    fields = unsealed(data, old=True)
+    fields = unsealed(data, old=Record.model_fields)
     version = fields.get("schema_version", 1)
     record = validated(migrated(fields, version))
     if version > WITHOUT_CHECKSUM and not has_checksum(data):

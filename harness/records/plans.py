@@ -17,6 +17,8 @@ from harness.records.store import Store
 
 KEY_DIGITS = 8
 """Digits of a user's suite's digest in its key."""
+KEYS = frozenset({"suite", "claims_hash", "notes", "selections", "more", "rows", "key"})
+"""What a plan without a checksum may have."""
 
 
 def plan_path(store: Store, key: str, profile: str) -> Path:
@@ -61,7 +63,7 @@ def plan_of_file(path: Path) -> dict[str, Any]:
     """The plan in a file, whose name is its own. Raises DamagedError."""
     if path.is_symlink():
         raise DamagedError("it is a symbolic link")
-    plan = unsealed(path.read_bytes(), old=True)
+    plan = unsealed(path.read_bytes(), old=KEYS)
     try:
         suite, entries = plan["suite"], [entry["planned"] for entry in plan["rows"]]
         name = f"{plan.get('key', suite['name'])}.{suite['profile']}.json"

@@ -167,11 +167,9 @@ def _header(lines: list[bytes], suite: str, name: str) -> dict[str, Any]:
     """The first line, checked against the others. A reference of schema 1 has plan and shared parts alone."""
     if not lines:
         raise DamagedError("it is empty")
-    header = unsealed(lines[0], old=True)
-    if set(header) == {"plan", "shared"}:
+    header = unsealed(lines[0], old=("plan", "shared"))
+    if not has_checksum(lines[0]):
         header["schema"] = WITHOUT_CHECKSUM
-    elif not has_checksum(lines[0]):
-        raise DamagedError("it does not begin with its checksum")
     else:
         migrated({}, header["schema"])
         if header["rows"] != len(lines) - 1:
@@ -185,7 +183,7 @@ def _header(lines: list[bytes], suite: str, name: str) -> dict[str, Any]:
 
 def _row(line: bytes, header: Mapping[str, Any]) -> Row:
     shared, suite = header["shared"], header["plan"]["suite"]
-    entry = unsealed(line, old=header["schema"] == WITHOUT_CHECKSUM)
+    entry = unsealed(line, old=("planned", "record") if header["schema"] == WITHOUT_CHECKSUM else ())
     planned, fields = entry["planned"], entry["record"]
     planned["trial"]["config"] = shared[planned["trial"]["config"]]
     planned.update(suite=suite["name"], profile=suite["profile"])

@@ -42,6 +42,45 @@ def test_a_trial_of_two_suites_runs_once_and_is_told_for_each(toy_workload, tmp_
     assert {suite for suite, _ in keys} == {"one", "two"}
 
 
+class Failing(ToyExecutor):
+    """Every trial is killed."""
+
+    def run(self, jobs, folders, on_event):
+        for job in jobs:
+            yield job, run_toy(job.trial, status="crashed", reason="signal 9", metrics={})
+
+
+def test_a_killed_rerun_for_a_probe_leaves_the_finished_records(toy_workload, tmp_path):
+    """The records lack a probe, are run again for it, and the new run is killed."""
+    store = Store(tmp_path)
+    suite = Suite.model_validate(TOY_SUITE)
+    ran = runner.run([suite], store, ToyExecutor()).ran
+    before = {p: p.read_bytes() for p in store.record_files()}
+    wanting = Suite.model_validate({**TOY_SUITE, "probes": {"effective_rank": {}}})
+    told = []
+    summary = runner.run([wanting], store, Failing(), after_store=told.append)
+    assert summary.ran == len(summary.failed) > 0
+    assert {p: p.read_bytes() for p in store.record_files()} == before
+    assert len(list(store.attempts.iterdir())) == summary.ran
+    assert "ended as 'crashed'; the completed record stays" in summary.notes[0]
+    assert {row.record.status for row in told} <= {"completed", "diverged"}
+    assert runner.run([suite], store, ToyExecutor()).ran == 0 < ran
+
+
+def test_records_that_contradict_a_rerun_count_no_longer(toy_workload, tmp_path):
+    class Other(ToyExecutor):
+        def run(self, jobs, folders, on_event):
+            for job in jobs:
+                yield job, run_toy(job.trial, metrics={"test_loss": 0.5, "validation_loss": 0.5})
+
+    store, suite = Store(tmp_path), Suite.model_validate(TOY_SUITE)
+    runner.run([suite], store, ToyExecutor())
+    wanting = Suite.model_validate({**TOY_SUITE, "probes": {"effective_rank": {}}})
+    summary = runner.run([wanting], store, Other())
+    assert "gives other numbers" in summary.notes[0] and "neither counts" in summary.notes[0]
+    assert len(list((store.runs / "quarantine").iterdir())) == 2 * summary.ran
+
+
 # --- trials that need others ---------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -10,13 +11,18 @@ import time
 
 import pytest
 
-from harness import plugins
+from harness import data, plugins
+from harness.data import integrity
 from harness.execution import execute as execution
 from harness.execution.execute import TrialBusyError, failed, trial_lock
+from harness.execution.jobs import Folders
 from harness.fingerprint import trial_fingerprint
+from harness.outcome import Table
 from harness.records.encoding import encode
 from harness.records.record import FINISHED, Record
 from harness.trial import Trial
+from harness.workload import Outcome
+from tests.data.texts import lines
 
 
 def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
@@ -223,3 +229,49 @@ def test_executing_needs_only_four_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "True []"
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_data_that_is_touched_before_or_while_a_trial_runs_fails_it(bench, tmp_path, when, monkeypatch):
+    text = tmp_path / "my.txt"
+    text.write_text(lines(60_000))
+    folder = tmp_path / "data"
+    digest = data.digest({"path": str(text)}, folder)
+    stamps = integrity.stamps(folder, [digest])
+    folders = dataclasses.replace(bench.folders, data=folder, stamps=stamps)
+    job = bench.job()
+    job = job.model_copy(update={"trial": job.trial.model_copy(update={"data": digest})})
+    touched = folder / "corpora" / digest / "validation.bin"
+
+    def touch(share=1.0):
+        os.utime(touched, ns=(1, 1))
+
+    if when == "before":
+        touch()
+    assert Folders.of(folders.plain()).stamps == stamps
+    record = execution.execute(job, folders, touch if when == "meanwhile" else None)
+    assert record.status == "crashed"
+    assert "validation.bin: touched since this run read it through; run again" in record.reason
+    assert len(bench.lines("begin")) == (when == "meanwhile")
+
+
+def test_a_link_among_a_trials_files_fails_it(bench, monkeypatch):
+    from harness.workloads import counting
+
+    def run(trial, config, context):
+        (context.artifact_folder / "weights").symlink_to("/etc/passwd")
+        return Outcome()
+
+    monkeypatch.setattr(counting, "run", run)
+    record = bench.run(bench.job())
+    assert record.status == "crashed" and "weights: a symbolic link among the trial's files" in record.reason
+
+
+def test_tables_and_notes_of_a_workload_stand_in_its_record(bench, monkeypatch):
+    from harness.workloads import counting
+
+    table = Table(columns=["image", "bits"], rows=[["a", 1.5]])
+    outcome = Outcome(metrics={"loss": 1.0}, tables={"images": table}, notes=["all well"])
+    monkeypatch.setattr(counting, "run", lambda *_: outcome)
+    record = bench.run(bench.job())
+    assert record.tables == {"images": table} and record.notes == ["all well"]

@@ -1,6 +1,7 @@
 import math
 
-from harness.records.frames import curves_frame, probes_frame, trials_frame
+from harness.outcome import Table
+from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
 from harness.records.record import Row
 from tests.records.conftest import planned, record
 
@@ -16,3 +17,16 @@ def test_frames_have_labels_metrics_and_nan_for_what_is_not_finite():
     assert len(curves) == 500
     assert curves["value"].isna().sum() == 1
     assert list(probes_frame(rows)["value"]) == [1.23456789012]
+
+
+def test_tables_have_labels_then_their_own_columns_and_a_clash_is_renamed():
+    images = Table(columns=["image", "bits", "seed"], rows=[["a", 1.5, 7], ["b", None, 8]])
+    r = record(3, tables={"images": images, "blocks": Table(columns=["loss"], rows=[[0.25]])})
+    frame = tables_frame([Row(planned(r), r), Row(planned(record(1)), None), Row(planned(record(2)), record(2))])
+    assert list(frame["table"]) == ["images", "images", "blocks"]
+    assert set(frame["seed"]) == {3} and set(frame["size"]) == {"d24"} and set(frame["role"]) == {"evaluation"}
+    assert set(frame["identity"]) == {r.identity}
+    assert list(frame["images_seed"][:2]) == [7, 8]
+    assert list(frame["bits"].isna()) == [False, True, True]
+    assert frame["loss"][2] == 0.25
+    assert tables_frame([]).empty

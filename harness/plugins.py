@@ -21,6 +21,7 @@ from types import ModuleType
 
 from harness import distributions, sources
 from harness.errors import PluginError
+from harness.files import sync_folder, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +124,10 @@ def write_copy(plugin: Plugin, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".tmp-"))
     try:
         for name, content in plugin.files.items():
-            file = temporary / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            write_atomically(temporary / name, content)
         temporary.chmod(0o755)
         temporary.rename(target)
+        sync_folder(folder)
     except OSError:
         # Another process was first: its copy has the same digest.
         if not target.is_dir():

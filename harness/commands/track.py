@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, complain, load_suites, print_json
 from harness.errors import HarnessError
+from harness.files import read_json
 
 if TYPE_CHECKING:
     from harness.planning.suite import Suite
@@ -65,7 +65,7 @@ def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
     verdicts = {
         c["id"]: c["verdict"]
         for folder in folders
-        for c in json.loads((folder / "report.json").read_bytes())["claims"]
+        for c in read_json(folder / "report.json")["claims"]
         if c["verdict"]
     }
     return tracking.sync(rows, results, uri or None, reports=folders, verdicts=verdicts).as_dict()

@@ -18,6 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from harness.files import write_atomically
+
 ORDER, RESULT, PROGRESS, OUTPUT = "order.json", "result.json", "progress", "output.log"
 BUSY = "busy"
 """Left instead of a record where another process is at the trial."""
@@ -89,9 +91,7 @@ def _work(folder: Path) -> int:
         text = record.model_dump_json()
     except TrialBusyError:
         text = BUSY
-    temporary = folder / f".{RESULT}"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / RESULT)
+    write_atomically(folder / RESULT, text.encode())
     return 0
 
 

@@ -228,9 +228,8 @@ class Store:
     def quarantine(self, path: Path) -> Path:
         """Move a file out of the way, keeping it; where it lies then."""
         target = self.runs / "quarantine" / f"{path.name}.{_stamp()}"
-        make_folder(target.parent)
-        with suppress(FileNotFoundError):
-            path.replace(target)
+        with suppress(FileNotFoundError):  # another process has just moved it
+            move(path, target)
         return target
 
     def remove(self, record: Record) -> None:

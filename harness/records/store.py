@@ -120,11 +120,12 @@ class Store:
 
     def artifact_problems(self, record: Record) -> list[str]:
         """What is wrong with a record's files, a sentence each."""
-        folder, out = self.artifact_folder(record), []
+        folder = self.artifact_folder(record)
+        out = [f"{link}: a symbolic link" for link in links_below(folder)]
         for artifact in record.artifacts.values():
             path = folder / artifact.file
-            if path.is_symlink() or not path.is_file():
-                out.append(f"{path}: {'a symbolic link' if path.is_symlink() else 'missing'}")
+            if not path.is_file():
+                out.append(f"{path}: missing")
             elif path.stat().st_size != artifact.bytes or digest_of_file(path) != artifact.sha256:
                 out.append(f"{path}: altered: its SHA-256 is not the one in its record")
         return out
@@ -217,11 +218,13 @@ class Store:
         return records
 
     def record_files(self) -> Iterator[Path]:
-        """Every file of a record, in order of names."""
+        """Every file of a record, in order of names; a linked folder, which is none, by its own path."""
         if not self.records.is_dir():
             return
         for shard in sorted(os.scandir(self.records), key=lambda e: e.name):
-            if shard.is_dir(follow_symlinks=False):
+            if shard.is_symlink():
+                yield Path(shard.path)
+            elif shard.is_dir():
                 names = sorted(e.name for e in os.scandir(shard.path))
                 yield from (Path(shard.path) / n for n in names if n.endswith(".json") and n[0] != ".")
 

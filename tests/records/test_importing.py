@@ -66,6 +66,22 @@ def link_file(other):
     path.symlink_to(other.root / "a.txt")
 
 
+def link_folder(other):
+    folder = next(other.artifacts.iterdir())
+    folder.rename(other.root / folder.name)
+    folder.symlink_to(other.root / folder.name)
+
+
+def link_records(other):
+    shard = other.path_of(record(1)).parent
+    shard.rename(other.root / shard.name)
+    shard.symlink_to(other.root / shard.name)
+
+
+def link_elsewhere(other):
+    (other.runs / "passwords").symlink_to("/etc/passwd")
+
+
 def other_name(other):
     path = other.path_of(record(1))
     path.rename(path.with_name(f"{'0' * 32}.{path.name.partition('.')[2]}"))
@@ -76,6 +92,9 @@ def other_name(other):
     (damage_file, r"a\.txt: altered: .*nothing was imported"),
     (lose_file, r"a\.txt: missing.*nothing was imported"),
     (link_file, r"a\.txt: a symbolic link.*nothing was"),
+    (link_folder, "a symbolic link.*nothing was"),
+    (link_records, "a symbolic link.*nothing was"),
+    (link_elsewhere, "passwords: a symbolic link.*nothing was"),
     (other_name, "its content belongs to another identity"),
 ])  # fmt: skip
 def test_one_that_is_damaged_keeps_all_out(other, here, harm, told):

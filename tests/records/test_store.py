@@ -118,6 +118,24 @@ def test_a_link_in_the_place_of_a_record_is_quarantined(store, tmp_path):
     assert "it is a symbolic link" in store.load().notes[0]
 
 
+def test_a_linked_folder_of_records_is_quarantined(store, tmp_path):
+    shard = store.write(record()).path.parent
+    shard.rename(tmp_path / "elsewhere")
+    shard.symlink_to(tmp_path / "elsewhere")
+    records = store.load()
+    assert len(records) == 0 and "it is a symbolic link" in records.notes[0]
+    assert not shard.is_symlink() and (tmp_path / "elsewhere").is_dir()
+
+
+def test_artifacts_that_are_links_are_refused(store, tmp_path):
+    r = with_file(store, b"x")
+    folder = store.artifact_folder(r)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"a symbolic link; remove .*run again"):
+        store.checked_artifacts(r)
+
+
 def test_a_linked_folder_is_refused(store, tmp_path):
     store.records.rename(tmp_path / "elsewhere")
     store.records.symlink_to(tmp_path / "elsewhere")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,11 +94,11 @@ def _move(
 
 def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: list[Row], reason: str) -> Path:
     from harness.analysis.claims import load_claims, tables_read
-    from harness.files import append_line
+    from harness.files import append_line, sealed
     from harness.records.reference import write_reference
 
     tables = tables_read(load_claims(suite.claims, suite.file))
     path = write_reference(store, suite.name, name, plan, rows, tables=tables)
     entry = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    append_line(path.parent / "history.txt", json.dumps(entry))
+    append_line(path.parent / "history.txt", sealed(entry))
     return path

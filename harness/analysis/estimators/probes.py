@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import cell_name
 from harness.analysis.checkpoints import probe_rows
 from harness.analysis.estimate import Estimate, Part
 from harness.analysis.evidence import Evidence, columns_needed
-from harness.analysis.means import CellMean, judged_df, paired, pooled_sd
+from harness.analysis.means import CellMean, paired, pooled_sd
 from harness.analysis.over_cells import form_rows, mean_over_cells
-from harness.analysis.probe_pairs import paired_units
-from harness.analysis.registry import Columns, Design, Facts, Steps, by_line, estimator
+from harness.analysis.probe_pairs import cells_of_runs, df_over_runs, paired_units
+from harness.analysis.registry import Columns, Facts, Steps, by_line, estimator
 from harness.analysis.slopes import LEAST_WIDTHS, slope_parts
-
-
-def _df(design: Design) -> float:
-    return judged_df(design.sizes, design.seeds, design.arguments.get("across_sizes"))
 
 
 def _unit(where: Mapping[str, Any] | None, parts: str | None, value: str) -> str:
@@ -31,7 +26,11 @@ def _unit(where: Mapping[str, Any] | None, parts: str | None, value: str) -> str
     return f"of {functional}" if isinstance(functional, str) else f"of {value}"
 
 
-@estimator(Facts(df=_df, reads=("trials", "probes")))
+def _cell(name: str, runs: pd.DataFrame) -> CellMean:
+    return paired(name, runs["difference"].to_numpy())
+
+
+@estimator(Facts(df=df_over_runs, reads=("trials", "probes")))
 def probe_difference(
     evidence: Evidence,
     arm: str,
@@ -68,7 +67,7 @@ def probe_difference(
         )
         for checkpoint, at in runs.groupby("checkpoint", sort=False):
             text = " ".join(x for x in (str(name), str(checkpoint)) if x)
-            cells = _cells(evidence, at, axes)
+            cells = cells_of_runs(evidence, at, axes, _cell)
             mean, said = mean_over_cells(evidence, cells, across_sizes=across_sizes)
             if not mean.se > 0:
                 raise evidence.refuse(
@@ -93,17 +92,6 @@ def probe_difference(
         notes=notes,
         identities=identities,
     )
-
-
-def _cells(evidence: Evidence, runs: pd.DataFrame, axes: list[str]) -> list[CellMean]:
-    cells = []
-    for key, cell in runs.groupby(axes, sort=False) if axes else [((), runs)]:
-        if len(cell) < 2:
-            raise evidence.refuse(
-                f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms"
-            )
-        cells.append(paired(cell_name(key), cell["difference"].to_numpy()))
-    return cells
 
 
 @estimator(Facts(df=by_line, reads=("trials", "probes"), least_sizes=LEAST_WIDTHS, slope=True))

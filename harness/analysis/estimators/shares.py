@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.cells import cell_name
 from harness.analysis.checkpoints import probe_rows
 from harness.analysis.estimate import Estimate, Part
 from harness.analysis.evidence import Evidence
-from harness.analysis.means import CellMean, judged_df, paired, pooled_sd
+from harness.analysis.means import CellMean, paired, pooled_sd
 from harness.analysis.over_cells import form_rows, mean_over_cells
-from harness.analysis.probe_pairs import paired_units
-from harness.analysis.registry import Columns, Design, Facts, Steps, estimator
+from harness.analysis.probe_pairs import cells_of_runs, df_over_runs, paired_units
+from harness.analysis.registry import Columns, Facts, Steps, estimator
 from harness.analysis.shares import on_logits
 
 LEAST_INSIDE = 2
@@ -24,11 +23,11 @@ LEAST_INSIDE = 2
 true share of .999 (six runs)."""
 
 
-def _df(design: Design) -> float:
-    return judged_df(design.sizes, design.seeds, design.arguments.get("across_sizes"))
+def _cell(name: str, runs: pd.DataFrame) -> CellMean:
+    return share_cell(name, runs["share"].to_numpy(), float(runs["units"].mean()))
 
 
-@estimator(Facts(df=_df, reads=("trials", "probes")))
+@estimator(Facts(df=df_over_runs, reads=("trials", "probes")))
 def share_by_seed(
     evidence: Evidence,
     arm: str,
@@ -62,7 +61,7 @@ def share_by_seed(
     ).reset_index()
     parts, forms, notes, cells = [], [], list(found.notes), []
     for name, group in runs.groupby("checkpoint", sort=False):
-        cells = _cells(evidence, group, axes)
+        cells = cells_of_runs(evidence, group, axes, _cell)
         part, said, rows = judged_share(
             evidence, group["share"].to_numpy(), float(group["units"].sum()), cells, across_sizes, str(name)
         )
@@ -97,17 +96,6 @@ def share_by_seed(
         notes=notes,
         identities=identities,
     )
-
-
-def _cells(evidence: Evidence, runs: pd.DataFrame, axes: list[str]) -> list[CellMean]:
-    cells = []
-    for key, cell in runs.groupby(axes, sort=False) if axes else [((), runs)]:
-        if len(cell) < 2:
-            raise evidence.refuse(
-                f"cell {cell_name(key)!r} has one common seed", "run at least two seeds of both arms"
-            )
-        cells.append(share_cell(cell_name(key), cell["share"].to_numpy(), float(cell["units"].mean())))
-    return cells
 
 
 def share_cell(name: str, shares: np.ndarray, units: float) -> CellMean:

@@ -69,7 +69,15 @@ def test_what_no_registration_stands_behind_is_exploratory_in_every_place() -> N
     assert words.verdict_note(one) == "no registration before these records"
     assert "exploratory at reduced scale, no registration before these records" in words.sentence(one)
     assert "1 exploratory" in words.summary([one, claim()])
-    assert "exploratory" not in words.summary([claim()])
+    assert "exploratory" not in words.summary([claim(registration="3f2a")])
+
+
+def test_verdicts_without_a_registration_are_counted_in_the_first_sentence() -> None:
+    bare, registered, identity = claim(), claim(registration="3f2a"), claim(kind="identity", scope="identity")
+    said = "read them as exploratory"
+    assert "No registration stands before any of these verdicts" in words.summary([bare, identity])
+    assert "No registration stands before 1 of 2 verdicts" in words.summary([bare, registered])
+    assert said not in words.summary([registered, identity]) and said not in words.summary([claim(verdict=None)])
 
 
 def test_the_sentence_is_whole() -> None:

@@ -29,8 +29,23 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
     text = f"Of {numbers.plural(len(claims), 'claim')}, " + ", ".join(
         f"{count[tone]} {said}" for tone, said in TONES if tone != "exploratory" or count[tone]
     )
-    parts = _scopes([c for c in claims if is_judged(c)])
-    return f"{text}. Judged: {'; '.join(parts)}." if parts else f"{text}."
+    judged = [c for c in claims if is_judged(c)]
+    parts = _scopes(judged)
+    text = f"{text}. Judged: {'; '.join(parts)}." if parts else f"{text}."
+    return f"{text} {bare}" if (bare := unregistered(judged)) else text
+
+
+def unregistered(judged: Sequence[Mapping[str, Any]]) -> str:
+    """What a reader must know of verdicts that no registration stands before; an identity needs none."""
+    empirical = [c for c in judged if not is_identity(c)]
+    bare = [c for c in empirical if not c.get("registration")]
+    if not bare:
+        return ""
+    many = "any of these verdicts" if len(bare) == len(empirical) else f"{len(bare)} of {len(empirical)} verdicts"
+    return (
+        f"No registration stands before {many}: their designs were settled while data were seen, so read them "
+        "as exploratory."
+    )
 
 
 def _scopes(judged: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ Executing needs only torch, numpy, pydantic and PyYAML: there, ``python -m harne
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,12 @@ from harness.rounds import Round, read_round, unpack_artifacts, write_round
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
 
-def export_round(plans: Sequence[Plan], store: Store, file: Path) -> int:
+def export_round(
+    plans: Sequence[Plan], store: Store, file: Path, registrations: Mapping[str, str] | None = None
+) -> int:
     """Write the pending trials of these plans; returns how many. Plug-ins and what the trials read travel along.
+
+    ``registrations``: key of a suite -> hash of the entry that its trials run under.
 
     Raises StoreError if artifacts that a trial reads are no longer what was left.
     """
@@ -36,12 +40,16 @@ def export_round(plans: Sequence[Plan], store: Store, file: Path) -> int:
     for plan in plans:
         for item in plan.pending:
             identity = item.planned.trial.identity
-            job, label = job_of(item, None, timeout_seconds=plan.suite.timeout_seconds), label_of(item)
+            entry = (registrations or {}).get(plan.suite.key)
+            under = {item.planned.suite: entry} if entry else {}
+            job = job_of(item, None, timeout_seconds=plan.suite.timeout_seconds, registrations=under)
+            label = label_of(item)
             needed.update({job.needs[n].folder: i.record for n, i in item.needs.items() if i.record})
             if identity in chosen:
                 first, label = chosen[identity]
-                both = dict.fromkeys([*first.plugins, *job.plugins])
-                job = first.model_copy(update={"probes": {**first.probes, **job.probes}, "plugins": tuple(both)})
+                both = tuple(dict.fromkeys([*first.plugins, *job.plugins]))
+                merged = {k: {**getattr(first, k), **getattr(job, k)} for k in ("probes", "registrations")}
+                job = first.model_copy(update={**merged, "plugins": both})
             chosen[identity] = job, label
     for record in needed.values():
         store.checked_artifacts(record)

@@ -21,6 +21,7 @@ from harness.execution.jobs import Folders, Job
 from harness.fingerprint import trial_plugins
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan, make_plan
+from harness.planning.registering import keep_ledger, ledger_file
 from harness.planning.states import Item
 from harness.planning.suite import Suite
 from harness.records.accepted import accepted
@@ -87,6 +88,7 @@ def run(
     store: Store,
     executor: Executor,
     *,
+    registrations: Mapping[str, str] | None = None,
     only: Mapping[str, set[str]] | None = None,
     watcher: Watcher | None = None,
     after_store: Callable[[Row], None] | None = None,
@@ -95,11 +97,13 @@ def run(
 ) -> Summary:
     """Run suites until nothing is pending. A trial that failed is tried once per call.
 
+    ``registrations``: key of a suite -> hash of the entry that its trials run under; a suite that is absent gives
+    no verdict.
     ``after_store`` is called with each stored record, once for each suite that plans it, e.g. by a tracking mirror;
     it must not block.
     """
     began = time.monotonic()
-    watcher = watcher or Watcher()
+    watcher, registrations = watcher or Watcher(), registrations or {}
     store.prepare()
     records = store.load()
     summary = Summary(notes=list(records.notes))
@@ -124,7 +128,7 @@ def run(
         batch = [
             job_of(
                 entry.item, folders, timeout_seconds=timeout or entry.timeout_seconds, expected_seconds=seconds,
-                checkpoint_seconds=checkpoint_seconds,
+                checkpoint_seconds=checkpoint_seconds, registrations=entry.registered(registrations),
             )
             for entry, seconds in zip(todo.values(), estimates, strict=True)
         ]
@@ -155,6 +159,8 @@ def run(
             summary.interrupted = 128 + (signal.SIGTERM if isinstance(stop, SystemExit) else signal.SIGINT)
             summary.plans = _keep(plan_all(suites, records, store), store)
             break
+    if not summary.interrupted:
+        _keep_ledgers(summary, store, registrations)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -165,6 +171,15 @@ def _keep(plans: list[Plan], store: Store) -> list[Plan]:
     return plans
 
 
+def _keep_ledgers(summary: Summary, store: Store, registrations: Mapping[str, str]) -> None:
+    """Of each registered suite that is through: what its claims came to, should its design ever be superseded."""
+    for plan in summary.plans:
+        entry = registrations.get(plan.suite.key)
+        through = not plan.pending and not plan.more
+        if entry and through and (summary.ran or not ledger_file(store, entry).is_file()):
+            keep_ledger(store, entry, plan.suite, [Row(i.planned, i.record) for i in plan.items])
+
+
 @dataclass
 class _Todo:
     """A trial of a round, and the suites that plan it."""
@@ -173,6 +188,11 @@ class _Todo:
     timeout_seconds: float
     sharers: dict[str, Item] = field(default_factory=dict)
     """Key of a suite -> the trial as that suite plans it."""
+
+    def registered(self, registrations: Mapping[str, str]) -> dict[str, str]:
+        """Name of each suite that plans it -> hash of the entry that the suite runs under."""
+        keys = (key for key in self.sharers if key in registrations)
+        return {self.sharers[key].planned.suite: registrations[key] for key in keys}
 
 
 def _todo(plans: Sequence[Plan], attempted: set[str]) -> dict[str, _Todo]:

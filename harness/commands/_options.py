@@ -34,13 +34,25 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", help="Worker processes; default: one per core or GPU.", show_default=False),
 ]
+Reason = Annotated[
+    str,
+    typer.Option(help="Why a design, or its results under other analysis code, changed; kept.", show_default=False),
+]
+Pilot = Annotated[
+    bool, typer.Option("--pilot", help="Register nothing: seeds of its own, no verdict. Overrides imply it.")
+]
 DEFAULT_RESULTS = Path("results")
 
 
 def load_suites(
-    words: Sequence[str] | None, plugins: Sequence[Path] | None = None, default_all: bool = False
+    words: Sequence[str] | None,
+    plugins: Sequence[Path] | None = None,
+    default_all: bool = False,
+    pilot: bool = False,
 ) -> list[Suite]:
     """The suites that these words name, with their profile and overrides; plug-ins are loaded first.
+
+    With overrides, or ``pilot``, they are pilots: their runs register nothing.
 
     Raises HarnessError where no suite is named, unless ``default_all``.
     """
@@ -53,9 +65,12 @@ def load_suites(
     if not names:
         raise HarnessError(f"give a suite: {', '.join(compose.shipped())}, a path ending in .yaml, or 'all'")
     if len(names) == 1:
-        return [idle.load_checked(names[0], profile, overrides)]
-    # What one of several suites has no use for may be meant for another.
-    return [compose.load(n, profile, overrides) for n in names]
+        suites = [idle.load_checked(names[0], profile, overrides)]
+    else:
+        # What one of several suites has no use for may be meant for another.
+        suites = [compose.load(n, profile, overrides) for n in names]
+    why = "--pilot" if pilot else f"overrides {' '.join(overrides)}" if overrides else ""
+    return [s.model_copy(update={"pilot": why}) for s in suites]
 
 
 def load_plugins(plugins: Sequence[Path] | None) -> None:

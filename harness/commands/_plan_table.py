@@ -16,6 +16,7 @@ from harness.planning.checks import expected_effects
 from harness.planning.compose import parse_only
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan
+from harness.planning.registering import outlook, registrations, seeded
 from harness.planning.states import STATES, Item
 from harness.planning.suite import Suite
 from harness.records.record import RecordSet
@@ -23,8 +24,9 @@ from harness.records.store import Store
 
 
 def plans_of(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], RecordSet]:
-    """The plans of these suites over what is stored; what was found damaged is said."""
+    """The plans of these suites over what is stored, with the seeds that a run would take; damage found is said."""
     store = Store(results)
+    suites = seeded(suites, store)
     records = store.load()
     for note in records.notes:
         warn(note)
@@ -40,6 +42,7 @@ def as_json(plan: Plan, records: RecordSet, results: Path) -> dict[str, Any]:
         "profile": plan.suite.profile,
         **plan.counts(),
         "up_to_more": plan.more,
+        "registration": outlook(plan.suite, registrations(Store(results))),
         "notes": plan.notes,
         "expected": expected_effects(plan.suite, results),
         "trials": [
@@ -76,6 +79,7 @@ def show(plan: Plan, records: RecordSet, results: Path, trials: bool = False) ->
     )
     reasons = Counter(f"{i.state}: {i.why}" for i in pending if i.why)
     lines = [f"{count} x {reason}" for reason, count in reasons.items()]
+    lines.append(outlook(plan.suite, registrations(Store(results))))
     lines += [f"note: {note}" for note in [*plan.notes, *expected_effects(plan.suite, results)]]
     lines += map(_trial, plan.items) if trials else _table(plan)
     for line in lines:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -20,10 +20,28 @@ from harness.planning.suite import Suite
 from harness.records.store import Store
 
 
+def registered(suites: Sequence[Suite], results: Path, reason: str) -> tuple[list[Suite], dict[str, str]]:
+    """The suites with their evaluation seeds, and the entry of each, put down now if it was not; said where new."""
+    from harness.planning.registering import register, registrations
+
+    store = Store(results)
+    store.prepare()
+    before = {e.hash for chain in registrations(store).chains.values() for e in chain}
+    ready, entries = register(suites, store, reason)
+    for suite in ready:
+        if (entry := entries.get(suite.key)) and entry not in before:
+            typer.echo(
+                f"{suite.name} ({suite.profile}): registered as {entry[:12]}, evaluation seeds from "
+                f"{suite.first_seed} on", err=True,
+            )  # fmt: skip
+    return ready, entries
+
+
 def run_suites(
     suites: Sequence[Suite],
     results: Path,
     *,
+    registrations: Mapping[str, str] | None = None,
     only: str | None = None,
     executor_name: str = "local",
     workers: int | None = None,
@@ -50,6 +68,7 @@ def run_suites(
                 suites,
                 store,
                 machine,
+                registrations=registrations,
                 only=kept,
                 watcher=bar or Lines(quiet),
                 after_store=mirror.put if mirror else None,

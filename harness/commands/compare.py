@@ -37,7 +37,8 @@ def command(
     from harness.commands._new_arm import with_method
     from harness.commands._progress import working
     from harness.commands._running import run_suites
-    from harness.planning import checks, compose
+    from harness.planning import checks, compose, registering
+    from harness.records.store import Store
     from harness.report import gather
 
     if not suite_name:
@@ -48,7 +49,9 @@ def command(
     names, profile, overrides = compose.split_arguments(words or [])
     if names:
         raise HarnessError(f"unexpected {names}; after the method's file come profile=... and overrides")
-    base = compose.load(suite_name, profile, overrides)
+    # A pilot, as the baselines' numbers are known already; on their registered seeds where there are some.
+    base = compose.load(suite_name, profile, overrides).model_copy(update={"pilot": "a comparison"})
+    (base,) = registering.seeded([base], Store(results))
     chosen = with_method(base, entry.kind, entry.name, [a for a in against.split(",") if a])
     code = run_suites([chosen], results, executor_name=executor, workers=workers)
     folder = results / "compare" / chosen.name

@@ -11,7 +11,9 @@ from harness.commands._options import (
     DEFAULT_RESULTS,
     Json,
     Only,
+    Pilot,
     Plugins,
+    Reason,
     Results,
     Words,
     load_suites,
@@ -35,16 +37,27 @@ def command(
             show_default=False,
         ),
     ] = None,
+    reason: Reason = "",
+    pilot: Pilot = False,
     trials: Annotated[bool, typer.Option("--trials", help="One line a trial.")] = False,
 ) -> None:
-    """Print what a run would do. What is done, stale (and why), missing, and how much may follow."""
+    """Print what a run would do. What is done, stale (and why), missing, and how much may follow.
+
+    With --export the design is registered, as `harness run` does before its first trial.
+    """
     from harness.commands import _plan_table
 
-    store, plans, records = _plan_table.plans_of(load_suites(words, plugins), results, only)
+    suites = load_suites(words, plugins, pilot=pilot)
+    entries: dict[str, str] = {}
+    if export:
+        from harness.commands._running import registered
+
+        suites, entries = registered(suites, results, reason)
+    store, plans, records = _plan_table.plans_of(suites, results, only)
     if export:
         from harness import exchange
 
-        count = exchange.export_round(plans, store, export)
+        count = exchange.export_round(plans, store, export, entries)
         typer.echo(f"{export}: {count} trials; on the other machine: harness execute {export.name}")
     elif as_json:
         print_json([_plan_table.as_json(plan, records, results) for plan in plans])

@@ -95,10 +95,13 @@ def _move(
 def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: list[Row], reason: str) -> Path:
     from harness.analysis.claims import load_claims, tables_read
     from harness.files import append_line, sealed
+    from harness.planning import registering
     from harness.records.reference import write_reference
 
+    if entry := registering.commit(store, suite, plan["suite"]):
+        plan = {**plan, "registration": entry, "ledger": registering.kept_ledger(store, entry)}
     tables = tables_read(load_claims(suite.claims, suite.file))
     path = write_reference(store, suite.name, name, plan, rows, tables=tables)
-    entry = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    append_line(path.parent / "history.txt", sealed(entry))
+    said = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    append_line(path.parent / "history.txt", sealed(said))
     return path

@@ -11,7 +11,9 @@ from harness.commands._options import (
     DEFAULT_RESULTS,
     Executor,
     Only,
+    Pilot,
     Plugins,
+    Reason,
     Results,
     Words,
     Workers,
@@ -32,6 +34,8 @@ def command(
     trials_per_gpu: Annotated[
         int, typer.Option(min=1, help="Trials that share a GPU; timing trials still run alone.")
     ] = 1,
+    reason: Reason = "",
+    pilot: Pilot = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `harness plan`.")] = False,
     track: Annotated[
         bool,
@@ -43,8 +47,12 @@ def command(
     checkpoint_seconds: Annotated[float, typer.Option(help="Least seconds between a trial's checkpoints.")] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
 ) -> int:
-    """Run suites until nothing is left to do. A run that was stopped goes on where it was."""
-    suites = load_suites(words, plugins)
+    """Run suites until nothing is left to do. A run that was stopped goes on where it was.
+
+    A design and its claims are registered before their first trial; one that changes after records exist takes
+    fresh seeds and needs a reason.
+    """
+    suites = load_suites(words, plugins, pilot=pilot)
     if dry_run:
         from harness.commands import _plan_table
 
@@ -52,9 +60,10 @@ def command(
         for plan in plans:
             _plan_table.show(plan, records, results)
         return OK
-    from harness.commands._running import run_suites
+    from harness.commands._running import registered, run_suites
 
+    suites, entries = registered(suites, results, reason)
     return run_suites(
-        suites, results, only=only, executor_name=executor, workers=workers, trials_per_gpu=trials_per_gpu,
-        track=track, quiet=quiet, checkpoint_seconds=checkpoint_seconds,
+        suites, results, registrations=entries, only=only, executor_name=executor, workers=workers,
+        trials_per_gpu=trials_per_gpu, track=track, quiet=quiet, checkpoint_seconds=checkpoint_seconds,
     )  # fmt: skip

@@ -94,7 +94,8 @@ def failed(job: Job, status: Status, reason: str, seconds: float, started: str =
         numerics, about = "", {}
     return Record(
         trial=job.trial, status=status, reason=reason[-REASON_CHARACTERS:], seconds={"total": seconds},
-        fingerprint=prints, needs=job.reads, numerics_class=numerics, environment=about, started=started or _now(),
+        fingerprint=prints, needs=job.reads, registrations=job.registrations, numerics_class=numerics,
+        environment=about, started=started or _now(),
     )
 
 
@@ -191,7 +192,7 @@ def _record(
     seconds = {**fields.pop("seconds", {}), "total": time.monotonic() - began}
     return Record(
         trial=job.trial, started=started, seconds=seconds, fingerprint=prints, needs=job.reads,
-        numerics_class=numerics, environment=_environment(job),
+        registrations=job.registrations, numerics_class=numerics, environment=_environment(job),
         plugins={p.name: p.digest for p in registry.loaded_plugins()}, **fields,
     )
 

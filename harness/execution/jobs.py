@@ -54,6 +54,8 @@ class Job(BaseModel):
     """Those that the trial names a method of, and no others."""
     needs: dict[str, Need] = {}
     """Name -> files of another trial."""
+    registrations: dict[str, str] = {}
+    """Suite -> hash of the registration entry that it runs this trial under."""
     timeout_seconds: float | None = Field(default=None, gt=0)
     """Longest time the trial may run, in seconds; null: no limit."""
     checkpoint_seconds: float = Field(default=30.0, ge=0)

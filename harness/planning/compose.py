@@ -19,6 +19,8 @@ from harness.planning.suite import PROFILES, SHIPPED, Suite
 from harness.reading import parse_yaml, read_text
 from harness.validation import explained
 
+NEVER_IN_A_FILE = frozenset({"first_seed", "pilot"})
+
 
 def shipped() -> list[str]:
     """Names of the shipped suites."""
@@ -68,6 +70,8 @@ def load(name: str, profile: str | None = None, overrides: Sequence[str] = ()) -
     if not isinstance(patch, Mapping):
         raise SuiteError(f"{file}: key 'profiles.{profile}': a mapping of settings, found {patch!r}")
     raw = resolved(overridden(merged(raw, patch), overrides), file)
+    if own := sorted(NEVER_IN_A_FILE & raw.keys()):
+        raise SuiteError(f"{file}: key {own[0]!r}: set by the harness, not by a suite or an override; remove it")
     raw.update(name=file.stem, file=_short(file), profile=profile)
     try:
         return Suite.model_validate(raw)

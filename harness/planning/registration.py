@@ -1,18 +1,18 @@
 """Registration: a suite's design, claims and analysis code are put down before the trials that could decide them.
 
 An append-only file of entries, each chained to the one before it by its hash, one chain a suite and profile. A
-record names the entry that it ran under, and order means that hash, never a clock. A design that changes after
-records exist takes evaluation seeds that no earlier design used, and needs a reason. Smoke, pilots and runs with
+record names the entry that it ran under, and order means that hash, never a clock. A changed design takes
+evaluation seeds that no earlier design used, and needs a reason where records exist. Smoke, pilots and runs with
 overrides register nothing: their seeds are a range of their own, which never enters a verdict.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -23,16 +23,19 @@ from harness.planning.suite import Suite
 from harness.trial import digest
 
 RANGE = 10_000
-"""Seed indices set apart for one design."""
-PILOT_SEEDS = 1_000_000
-"""First evaluation seed of whatever registers nothing."""
+"""Seed indices set apart for one design; those of the first range belong to whatever registers nothing."""
 NO_VERDICT = ("smoke",)
 """Profiles that check the plumbing."""
 PROSE = (
     "file", "title", "question", "sources", "note", "budget_minutes", "timeout_seconds", "figures", "first_seed",
+    "pilot",
 )  # fmt: skip
 """Keys of a suite that decide neither a number nor a verdict."""
 HASH_LENGTH = 32
+ANALYSIS = "harness.analysis."
+CLAIMS = f"{ANALYSIS}claims"
+SAME = 0.01
+"""Share of an interval within which two estimates are one: sums in another order, a reference's rounded curves."""
 
 Ledger = list[dict[str, Any]]
 """What a design left: id, estimate, ci95 and verdict of each of its claims."""
@@ -44,6 +47,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str
+    """The suite's key, as its plan is stored under."""
     profile: str
     kind: Literal["design", "analysis", "history"]
     """design: what is to be run; analysis: other code judges the same design; history: told in retrospect."""
@@ -51,11 +55,11 @@ class Entry(BaseModel):
     """The resolved suite without its prose; for history, what is known of it in words."""
     design_digest: str
     analysis_digest: str
-    """Of the code that judges, see :func:`analysis_digest`; empty for history."""
+    """Of the code that judges its claims, see :func:`analysis_digest`; empty for history."""
     first_seed: int
     """First evaluation seed index of its range."""
     reason: str = ""
-    """Why the design changed after records existed."""
+    """Why the design, or what other code makes of its records, changed after records existed."""
     superseded: Ledger = []
     """What the entry before this one left."""
     previous: str = ""
@@ -82,23 +86,19 @@ class Registrations:
 
     def current(self, suite: Suite) -> Entry | None:
         """The newest entry of the suite's own design; None where it is not registered as it stands."""
-        chain = self.chain(suite.name, suite.profile)
+        chain = self.chain(suite.key, suite.profile)
         return chain[-1] if chain and chain[-1].design_digest == design_digest(suite) else None
 
     def accepted(self, suite: Suite) -> frozenset[str]:
         """Hashes under which a record of this very design may have run."""
         wanted = design_digest(suite)
-        entries = self.chain(suite.name, suite.profile)
+        entries = self.chain(suite.key, suite.profile)
         return frozenset(e.hash for e in entries if e.kind != "history" and e.design_digest == wanted)
 
     def unused_seed(self) -> int:
         """First seed of the next range that no design of any suite has had."""
         used = [e.first_seed // RANGE for chain in self.chains.values() for e in chain]
-        return RANGE * (max(used, default=-1) + 1)
-
-    def earlier_designs(self, suite: str, profile: str) -> list[Entry]:
-        """Entries that opened a design, the newest last."""
-        return [e for e in self.chain(suite, profile) if e.kind in ("design", "history")]
+        return RANGE * (max(used, default=0) + 1)
 
 
 # --- what is registered ------------------------------------------------------------------------------------
@@ -123,16 +123,18 @@ def design_digest(suite: Suite) -> str:
     return digest(design_of(suite))[:HASH_LENGTH]
 
 
+def analysis_digest(suite: Suite) -> str:
+    """Digest of the code that makes verdicts of the suite's records: its estimators', and what all claims pass."""
+    return _analysis_digest(tuple(sorted({str(c["estimator"]["name"]) for c in suite.claims.values()})))
+
+
 @cache
-def analysis_digest() -> str:
-    """Digest of all code that turns records into verdicts."""
-    folder = Path(str(resources.files("harness.analysis")))
-    names = [
-        "harness.analysis." + ".".join(path.relative_to(folder).with_suffix("").parts)
-        for path in sorted(folder.rglob("*.py"))
-        if path.name != "__init__.py"
-    ]
-    return digest(fingerprint(names))[:HASH_LENGTH]
+def _analysis_digest(estimators: tuple[str, ...]) -> str:
+    from harness.analysis import lookup
+
+    modules = [CLAIMS, *(lookup.find(name).function.__module__ for name in estimators)]
+    code = fingerprint(modules)
+    return digest({m: d for m, d in code.items() if m.startswith(ANALYSIS)})[:HASH_LENGTH]
 
 
 # --- chains ------------------------------------------------------------------------------------------------
@@ -169,19 +171,39 @@ def _ordered(found: Mapping[str, Entry], key: tuple[str, str], where: str) -> li
     return out
 
 
+def history_of(chain: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What came before a chain's newest design, oldest first: ``design`` (how it is called), ``kind`` (design or
+    analysis: what superseded it), ``reason``, ``ledger`` (what it left)."""
+    out, number = [], 0
+    for last, entry in itertools.pairwise(chain):
+        number += last.kind != "analysis"
+        told = "told in retrospect" if last.kind == "history" else f"registered as {last.hash[:12]}"
+        where = f", commit {last.commit[:7]}" if last.commit else ""
+        again = " by earlier analysis code" if entry.kind == "analysis" else ""
+        name = f"design {number}{again} ({told}{where}, seeds from {last.first_seed} on)"
+        kind = "analysis" if entry.kind == "analysis" else "design"
+        out.append({"design": name, "kind": kind, "reason": entry.reason, "ledger": entry.superseded})
+    return out
+
+
 # --- seeds and entries of a run ----------------------------------------------------------------------------
 
 
-def with_seeds(suites: Sequence[Suite], registrations: Registrations, pilot: bool = False) -> list[Suite]:
-    """The suites with the range of their evaluation seeds: registered, about to be, or a pilot's."""
+def registers(suite: Suite) -> bool:
+    """Whether runs of this suite can give a verdict, and so have to be registered."""
+    return not suite.pilot and suite.profile not in NO_VERDICT
+
+
+def with_seeds(suites: Sequence[Suite], registrations: Registrations) -> list[Suite]:
+    """The suites with the range of their evaluation seeds: registered, about to be, or a pilot's.
+
+    A pilot whose design is the registered one, e.g. a comparison's baselines, reads the registered records.
+    """
     fresh = registrations.unused_seed()
     out = []
     for suite in suites:
-        if pilot or suite.profile in NO_VERDICT:
-            seed = PILOT_SEEDS
-        else:
-            entry = registrations.current(suite)
-            seed = entry.first_seed if entry else fresh
+        entry = registrations.current(suite)
+        seed = entry.first_seed if entry else fresh if registers(suite) else 0
         out.append(suite.model_copy(update={"first_seed": seed}))
     return out
 
@@ -190,49 +212,87 @@ def entries_for(
     suites: Sequence[Suite],
     registrations: Registrations,
     *,
-    has_records: Callable[[Entry], bool],
-    ledger: Callable[[Entry], Ledger] = lambda entry: [],
+    has_records: Callable[[Suite, frozenset[str]], bool],
+    ledger: Callable[[Suite, Entry], Ledger] = lambda suite, entry: [],
+    ledger_now: Callable[[Suite, Entry], Ledger] = lambda suite, entry: [],
     reason: str = "",
     at: str = "",
     commit: str = "",
 ) -> list[Entry]:
     """The entries to append before these suites' first trial, in order; none for what is registered as it stands.
 
-    ``has_records`` says whether trials ran under an entry, ``ledger`` what they left. Raises SuiteError where a
-    design changed after records exist and no reason is given.
+    ``has_records`` says whether trials of a suite ran under one of these entries, ``ledger`` what an entry left,
+    ``ledger_now`` what the present code makes of its records. Raises SuiteError where a design changed after
+    records exist, or other analysis code gives other results, and no reason is given.
     """
     fresh = registrations.unused_seed()
     out = []
     for suite in suites:
-        if suite.profile in NO_VERDICT:
+        if not registers(suite):
             continue
-        chain = registrations.chain(suite.name, suite.profile)
+        chain = registrations.chain(suite.key, suite.profile)
         last = chain[-1] if chain else None
         entry = Entry(
-            suite=suite.name, profile=suite.profile, kind="design", design=design_of(suite),
-            design_digest=design_digest(suite), analysis_digest=analysis_digest(), first_seed=fresh,
-            reason=reason, previous=last.hash if last else "", at=at, commit=commit,
+            suite=suite.key, profile=suite.profile, kind="design", design=design_of(suite),
+            design_digest=design_digest(suite), analysis_digest=analysis_digest(suite), first_seed=fresh,
+            reason=reason.strip(), previous=last.hash if last else "", at=at, commit=commit,
         )  # fmt: skip
         if last is None:
             out.append(entry)
-        elif last.design_digest == entry.design_digest:
-            if last.analysis_digest != entry.analysis_digest:
-                same = {"kind": "analysis", "design": {}, "first_seed": last.first_seed}
-                out.append(entry.model_copy(update={**same, "superseded": ledger(last)}))
-        elif last.kind == "history" or any(has_records(e) for e in chain if e.design_digest == last.design_digest):
-            if not reason.strip():
-                designs = [e for e in chain if e.kind == "design"]
-                what = ", ".join(changed(designs[-1].design, entry.design)) if designs else ""
+        elif last.design_digest != entry.design_digest:
+            _need_reason(suite, chain, entry, has_records)
+            out.append(entry.model_copy(update={"superseded": ledger(suite, last)}))
+        elif last.analysis_digest != entry.analysis_digest:
+            left = ledger(suite, last)
+            moved = differences(left, ledger_now(suite, last))
+            if moved and not entry.reason:
                 raise SuiteError(
-                    f"{suite.name} ({suite.profile}): {what or 'its design'} changed after "
-                    f"records exist; the new design is registered beside the old one, whose ledger stays, and "
-                    f"takes fresh evaluation seeds (from {fresh} on): say why with --reason '...', or try it with "
-                    "--pilot"
+                    f"{suite.name} ({suite.profile}): the code that judges its records changed, and with it "
+                    f"{'; '.join(moved[:3])}: say why with --reason '...'; both ledgers are kept"
                 )
-            out.append(entry.model_copy(update={"superseded": ledger(last)}))
-        else:
-            out.append(entry.model_copy(update={"first_seed": last.first_seed}))
+            same = {"kind": "analysis", "design": {}, "first_seed": last.first_seed, "superseded": left}
+            out.append(entry.model_copy(update=same))
     return out
+
+
+def _need_reason(
+    suite: Suite, chain: Sequence[Entry], entry: Entry, has_records: Callable[[Suite, frozenset[str]], bool]
+) -> None:
+    """SuiteError where the chain's last design left records and no reason is given for another."""
+    last = chain[-1]
+    under = frozenset(e.hash for e in chain if e.design_digest == last.design_digest)
+    if entry.reason or not (last.kind == "history" or has_records(suite, under)):
+        return
+    designs = [e for e in chain if e.kind == "design"]
+    what = ", ".join(changed(designs[-1].design, entry.design)) if designs else ""
+    raise SuiteError(
+        f"{suite.name} ({suite.profile}): {what or 'its design'} changed after records exist; the new design is "
+        f"registered beside the old one, whose ledger stays, and takes fresh evaluation seeds (from "
+        f"{entry.first_seed} on): say why with --reason '...', or try it with --pilot"
+    )
+
+
+def differences(old: Ledger, new: Ledger) -> list[str]:
+    """Claims of both ledgers whose estimate or verdict is another, in words."""
+    before = {row["id"]: row for row in old}
+    out = []
+    for row in new:
+        was = before.get(row["id"])
+        if was is None:
+            continue
+        if was["verdict"] != row["verdict"]:
+            out.append(f"{row['id']}: {was['verdict']} -> {row['verdict']}")
+        elif not _close(was, row):
+            out.append(f"{row['id']}: {was['estimate']} -> {row['estimate']}")
+    return out
+
+
+def _close(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    old, new = a["estimate"], b["estimate"]
+    if old is None or new is None:
+        return old is new
+    low, high = a["ci95"] or (old, old)
+    return math.isclose(old, new, rel_tol=1e-6, abs_tol=SAME * (high - low))
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -15,9 +15,9 @@ from harness.trial import digest
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
 SHIPPED = "suites"
+"""What the folder of the shipped suites is called where a suite says its file."""
 MOST_SEEDS = 1000
 """Evaluation seeds of an arm; their indices stay below those of tuning and timing."""
-"""What the folder of the shipped suites is called where a suite says its file."""
 
 
 class Section(BaseModel):
@@ -228,6 +228,8 @@ class Suite(Section):
     """Evaluation seeds: indices 0, 1, ..."""
     first_seed: int = Field(default=0, ge=0)
     """First index of its evaluation seeds' range; set by registration, never in a file."""
+    pilot: str = ""
+    """Why its runs register nothing, e.g. overrides; set by the harness, never in a file."""
     timing: Timing | None = None
     """Short exclusive trials for step times: {repeats: n, base: config patch}."""
     probes: dict[str, dict[str, Any]] = {}

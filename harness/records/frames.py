@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def trials_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One row a planned trial that has a record.
 
-    Columns: suite, profile, arm, role, seed, status, reason, identity, numerics_class, selected, at_edge,
-    diverged_step; one column an axis (its name), one a hyperparameter (its config path), one a metric (its
-    name; NaN where not finite), ``seconds_<clock>``.
+    Columns: suite, profile, arm, role, seed, status, reason, identity, numerics_class, registration (hash of the
+    entry that the suite ran it under; empty: none), selected, at_edge, diverged_step; one column an axis (its
+    name), one a hyperparameter (its config path), one a metric (its name; NaN where not finite),
+    ``seconds_<clock>``.
     """
     import pandas as pd
 
@@ -41,6 +42,7 @@ def trials_frame(rows: Iterable[Row]) -> pd.DataFrame:
                 "reason": r.reason,
                 "identity": r.identity,
                 "numerics_class": r.numerics_class,
+                "registration": r.registrations.get(p.suite, ""),
                 "selected": p.selected,
                 "at_edge": p.at_edge,
                 "diverged_step": r.diverged_step,

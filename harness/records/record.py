@@ -72,6 +72,8 @@ class Record(BaseModel):
     verified: Verified = ""
     """How the losses of a trial with plug-ins were recomputed from its weights, bit for bit the same; empty
     without plug-ins."""
+    registrations: dict[str, str] = {}
+    """Suite -> hash of the registration entry that the trial ran under; a suite that is absent had none."""
     numerics_class: str = ""
     """Torch version, CPU capability or GPU model, deterministic flags: what bit-identity holds within."""
     environment: dict[str, Any] = {}

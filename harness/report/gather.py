@@ -13,8 +13,11 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError
 from harness.planning import compose as suites
+from harness.planning.judging import judge
+from harness.planning.registering import registrations
+from harness.planning.registration import Registrations, history_of
 from harness.planning.suite import Suite
-from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
+from harness.records.frames import curves_frame, probes_frame, trials_frame
 from harness.records.plans import load_rows, planned_profiles
 from harness.records.record import Row
 from harness.records.reference import read_reference
@@ -44,6 +47,8 @@ class Gathered:
     """The suite's claims are other than when the records were planned."""
     figures: list[dict[str, Any]] = field(default_factory=list)
     """What the suite draws as it stands now: a figure shows records and changes none."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Superseded ledgers, see :func:`harness.planning.registration.history_of`."""
 
 
 @dataclass
@@ -73,6 +78,7 @@ def _names(store: Store, profile: str, names: Sequence[str], reference: bool) ->
 def collect(store: Store, profile: str, names: Sequence[str] = (), *, reference: bool = False) -> list[Gathered]:
     """Plans and rows of the suites run (or committed) at this profile, claims evaluated."""
     records = None if reference else store.load()
+    known = registrations(store, committed_only=reference)
     out = []
     for name in _names(store, profile, names, reference):
         if reference:
@@ -80,7 +86,7 @@ def collect(store: Store, profile: str, names: Sequence[str] = (), *, reference:
         else:
             plan, rows = load_rows(store, name, profile, records)
         gathered = Gathered(plan, rows)
-        _evaluate(gathered, profile)
+        _evaluate(gathered, known)
         out.append(gathered)
     return out
 
@@ -95,28 +101,16 @@ def _current(plan: Mapping[str, Any]) -> Suite:
         return planned
 
 
-def _evaluate(gathered: Gathered, profile: str) -> None:
-    from harness.analysis.claims import evaluate_claims, load_claims
-
+def _evaluate(gathered: Gathered, known: Registrations) -> None:
     now = _current(gathered.plan)
     gathered.changed_claims = now.claims_hash != gathered.plan["claims_hash"]
     gathered.figures = [dict(f) for f in now.figures]
-    rows = [r for r in gathered.rows if r.record is not None]
-    if not rows or not now.claims:
+    gathered.history = history_of(known.chain(now.key, now.profile))
+    results = judge(now, gathered.rows, known.accepted(now))
+    if not results:
         return
-    suite, trials = gathered.plan["suite"], trials_frame(rows)
-    labels = labels_of(suite)
-    results = evaluate_claims(
-        load_claims(now.claims, now.file, labels.metrics),
-        trials,
-        probes=probes_frame(rows),
-        curves=curves_frame(rows),
-        tables=tables_frame(rows),
-        profile=profile,
-        size_axis=next(iter(axes_of(suite, trials)), None),
-        metrics=labels.metrics,
-    )
-    corpus = corpus_of(rows)
+    rows = [r for r in gathered.rows if r.record is not None]
+    trials, labels, corpus = trials_frame(rows), labels_of(gathered.plan["suite"]), corpus_of(rows)
     for found in (r.as_dict() for r in results):
         models, tuning = _models(found, trials, labels, corpus), words.tuned_text(found["tuned"], labels)
         claim = {**found, "models": models, "tuning": tuning}
@@ -209,7 +203,7 @@ def _shown(g: Gathered, profile: str, reference: bool) -> dict[str, Any]:
         "figures": g.figures,
         "scale": scale_line(g),
         "statistics": _statistics(g.rows),
-        "history": g.plan.get("history", []),
+        "history": g.history,
         "notes": g.plan["notes"],
         "recompute": [f"harness run {suite['name']} profile={profile}", f"harness report profile={profile}{flag}"],
         "missing": sum(r.record is None for r in g.rows),

@@ -161,12 +161,15 @@ def warnings(suite: Mapping[str, Any], trials: pd.DataFrame, axes: Sequence[str]
 def designs(suite: str, history: Sequence[Mapping[str, Any]]) -> str:
     """``mup_transfer: second design; the first left 4 of 4 unresolved``; superseded ledgers, oldest first."""
     said = []
-    for number, earlier in enumerate(history):
+    changed = [earlier for earlier in history if earlier.get("kind") != "analysis"]
+    for number, earlier in enumerate(changed):
         count = tally(earlier.get("ledger") or [])
         judged = count["held"] + count["failed"] + count["open"]
         left = f"left {count['open']} of {judged} unresolved" if judged else "formed no verdict"
         said.append(f"the {_ordinal(number)} {left}")
-    return f"{suite}: {_ordinal(len(history))} design; {'; '.join(said)}"
+    if again := len(history) - len(changed):
+        said.append(f"judged {numbers.plural(again, 'time')} more by changed analysis code")
+    return f"{suite}: {_ordinal(len(changed))} design; {'; '.join(said)}"
 
 
 def _ordinal(index: int) -> str:

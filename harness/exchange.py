@@ -22,13 +22,14 @@ from harness.rounds import Round, read_round, unpack_artifacts, write_round
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
+    from harness.planning.registration import Under
 
 def export_round(
-    plans: Sequence[Plan], store: Store, file: Path, registrations: Mapping[str, str] | None = None
+    plans: Sequence[Plan], store: Store, file: Path, registrations: Mapping[str, Under] | None = None
 ) -> int:
     """Write the pending trials of these plans; returns how many. Plug-ins and what the trials read travel along.
 
-    ``registrations``: key of a suite -> hash of the entry that its trials run under.
+    ``registrations``: key of a suite -> what its trials run under.
 
     Raises StoreError if artifacts that a trial reads are no longer what was left.
     """
@@ -40,9 +41,9 @@ def export_round(
     for plan in plans:
         for item in plan.pending:
             identity = item.planned.trial.identity
-            entry = (registrations or {}).get(plan.suite.key)
-            under = {item.planned.suite: entry} if entry else {}
-            job = job_of(item, None, timeout_seconds=plan.suite.timeout_seconds, registrations=under)
+            under = (registrations or {}).get(plan.suite.key)
+            entries = under.of(item.planned) if under else {}
+            job = job_of(item, None, timeout_seconds=plan.suite.timeout_seconds, registrations=entries)
             label = label_of(item)
             needed.update({job.needs[n].folder: i.record for n, i in item.needs.items() if i.record})
             if identity in chosen:

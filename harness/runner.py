@@ -22,6 +22,7 @@ from harness.fingerprint import trial_plugins
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan, make_plan
 from harness.planning.registering import keep_ledger, ledger_file
+from harness.planning.registration import Under
 from harness.planning.states import Item
 from harness.planning.suite import Suite
 from harness.records.accepted import accepted
@@ -88,7 +89,7 @@ def run(
     store: Store,
     executor: Executor,
     *,
-    registrations: Mapping[str, str] | None = None,
+    registrations: Mapping[str, Under] | None = None,
     only: Mapping[str, set[str]] | None = None,
     watcher: Watcher | None = None,
     after_store: Callable[[Row], None] | None = None,
@@ -97,8 +98,7 @@ def run(
 ) -> Summary:
     """Run suites until nothing is pending. A trial that failed is tried once per call.
 
-    ``registrations``: key of a suite -> hash of the entry that its trials run under; a suite that is absent gives
-    no verdict.
+    ``registrations``: key of a suite -> what its trials run under; a suite that is absent gives no verdict.
     ``after_store`` is called with each stored record, once for each suite that plans it, e.g. by a tracking mirror;
     it must not block.
     """
@@ -171,13 +171,14 @@ def _keep(plans: list[Plan], store: Store) -> list[Plan]:
     return plans
 
 
-def _keep_ledgers(summary: Summary, store: Store, registrations: Mapping[str, str]) -> None:
+def _keep_ledgers(summary: Summary, store: Store, registrations: Mapping[str, Under]) -> None:
     """Of each registered suite that is through: what its claims came to, should its design ever be superseded."""
     for plan in summary.plans:
-        entry = registrations.get(plan.suite.key)
-        through = not plan.pending and not plan.more
-        if entry and through and (summary.ran or not ledger_file(store, entry).is_file()):
-            keep_ledger(store, entry, plan.suite, [Row(i.planned, i.record) for i in plan.items])
+        under = registrations.get(plan.suite.key)
+        if under is None or under.suite != plan.suite.name or plan.pending or plan.more:
+            continue
+        if summary.ran or not ledger_file(store, under.entry).is_file():
+            keep_ledger(store, under.entry, plan.suite, [Row(i.planned, i.record) for i in plan.items])
 
 
 @dataclass
@@ -189,10 +190,12 @@ class _Todo:
     sharers: dict[str, Item] = field(default_factory=dict)
     """Key of a suite -> the trial as that suite plans it."""
 
-    def registered(self, registrations: Mapping[str, str]) -> dict[str, str]:
-        """Name of each suite that plans it -> hash of the entry that the suite runs under."""
-        keys = (key for key in self.sharers if key in registrations)
-        return {self.sharers[key].planned.suite: registrations[key] for key in keys}
+    def registered(self, registrations: Mapping[str, Under]) -> dict[str, str]:
+        """Name of a suite -> hash of its entry, over all suites that plan the trial."""
+        out: dict[str, str] = {}
+        for key, item in self.sharers.items():
+            out |= registrations[key].of(item.planned) if key in registrations else {}
+        return out
 
 
 def _todo(plans: Sequence[Plan], attempted: set[str]) -> dict[str, _Todo]:

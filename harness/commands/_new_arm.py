@@ -37,6 +37,7 @@ def with_method(base: Suite, kind: str, name: str, against: Sequence[str]) -> Su
     raw["arms"] = {**raw["arms"], name: arm}
     raw["use"] = {**raw["use"], "arm": [*rivals, *_sources(base, rivals), name]}
     raw["timing"] = None
+    raw["pilot"] = f"a comparison with {', '.join(rivals)}, whose numbers may be known already"
     raw["claims"] = _claims(base, name, rivals)
     return Suite.model_validate(raw)
 

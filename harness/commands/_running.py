@@ -16,22 +16,22 @@ from harness.commands._trial_display import Lines, TrialBar
 from harness.execution.executors import Executor, executor
 from harness.numbers import duration
 from harness.planning.compose import parse_only
+from harness.planning.registering import register, registrations
+from harness.planning.registration import Under
 from harness.planning.suite import Suite
 from harness.records.store import Store
 
 
-def registered(suites: Sequence[Suite], results: Path, reason: str) -> tuple[list[Suite], dict[str, str]]:
-    """The suites with their evaluation seeds, and the entry of each, put down now if it was not; said where new."""
-    from harness.planning.registering import register, registrations
-
+def registered(suites: Sequence[Suite], results: Path, reason: str) -> tuple[list[Suite], dict[str, Under]]:
+    """The suites with their evaluation seeds, and what each runs under; what is put down now is said."""
     store = Store(results)
     store.prepare()
     before = {e.hash for chain in registrations(store).chains.values() for e in chain}
     ready, entries = register(suites, store, reason)
     for suite in ready:
-        if (entry := entries.get(suite.key)) and entry not in before:
+        if (under := entries.get(suite.key)) and under.entry not in before:
             typer.echo(
-                f"{suite.name} ({suite.profile}): registered as {entry[:12]}, evaluation seeds from "
+                f"{suite.name} ({suite.profile}): registered as {under.entry[:12]}, evaluation seeds from "
                 f"{suite.first_seed} on", err=True,
             )  # fmt: skip
     return ready, entries
@@ -41,7 +41,7 @@ def run_suites(
     suites: Sequence[Suite],
     results: Path,
     *,
-    registrations: Mapping[str, str] | None = None,
+    registrations: Mapping[str, Under] | None = None,
     only: str | None = None,
     executor_name: str = "local",
     workers: int | None = None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.commands._exit_codes import TRIAL_FAILED
-from harness.commands._options import DEFAULT_RESULTS, Executor, Results, Workers
+from harness.commands._options import DEFAULT_RESULTS, Executor, Reason, Results, Workers
 from harness.errors import HarnessError, PluginError
 
 EXAMPLE = "harness compare my_opt.py --suite muon_scaling profile=cpu"
@@ -27,6 +28,7 @@ def command(
     against: Annotated[
         str, typer.Option(help="Arms to compare with, comma separated; default: all.", show_default=False)
     ] = "",
+    reason: Reason = "",
     results: Results = DEFAULT_RESULTS,
     executor: Executor = "local",
     workers: Workers = None,
@@ -36,9 +38,8 @@ def command(
     from harness import registry
     from harness.commands._new_arm import with_method
     from harness.commands._progress import working
-    from harness.commands._running import run_suites
-    from harness.planning import checks, compose, registering
-    from harness.records.store import Store
+    from harness.commands._running import registered, run_suites
+    from harness.planning import checks, compose
     from harness.report import gather
 
     if not suite_name:
@@ -49,11 +50,13 @@ def command(
     names, profile, overrides = compose.split_arguments(words or [])
     if names:
         raise HarnessError(f"unexpected {names}; after the method's file come profile=... and overrides")
-    # A pilot, as the baselines' numbers are known already; on their registered seeds where there are some.
-    base = compose.load(suite_name, profile, overrides).model_copy(update={"pilot": "a comparison"})
-    (base,) = registering.seeded([base], Store(results))
+    base = compose.load(suite_name, profile, overrides).model_copy(update={"pilot": " ".join(overrides)})
+    (base,), entries = registered([base], results, reason)
     chosen = with_method(base, entry.kind, entry.name, [a for a in against.split(",") if a])
-    code = run_suites([chosen], results, executor_name=executor, workers=workers)
+    # The baselines run under their own suite's entry and can be used by it; the comparison itself gives no verdict.
+    baselines = frozenset(base.active_arms)
+    under = {chosen.key: replace(entries[base.key], arms=baselines)} if base.key in entries else {}
+    code = run_suites([chosen], results, registrations=under, executor_name=executor, workers=workers)
     folder = results / "compare" / chosen.name
     with working("building the report"):
         built = gather.report(results, chosen.profile, [chosen.key], folder=folder)

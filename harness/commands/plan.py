@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from harness.commands._options import (
     load_suites,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from harness.planning.registration import Under
 
 EXAMPLE = "harness plan muon_scaling profile=cpu --trials"
 EXITS = ()
@@ -48,7 +51,7 @@ def command(
     from harness.commands import _plan_table
 
     suites = load_suites(words, plugins, pilot=pilot)
-    entries: dict[str, str] = {}
+    entries: dict[str, Under] = {}
     if export:
         from harness.commands._running import registered
 

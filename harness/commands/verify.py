@@ -21,10 +21,11 @@ def command(
 ) -> int:
     """Read everything in a results folder through. Each damaged file is named with the cure; nothing is changed."""
     from harness.commands._progress import working
+    from harness.planning.registering import findings
     from harness.records.verification import verify
 
     with working("reading"):
-        found = verify(results, data=data)
+        found = [*findings(results), *verify(results, data=data)]
     damaged = sum(f.damaged for f in found)
     if as_json:
         print_json([{**asdict(f), "path": str(f.path)} for f in found])

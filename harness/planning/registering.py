@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from harness.planning.registration import (
     Entry,
     Ledger,
     Registrations,
+    Under,
     chained,
     changed,
     design_digest,
@@ -31,10 +32,12 @@ from harness.planning.registration import (
     with_seeds,
 )
 from harness.planning.suite import Suite
+from harness.records.encoding import read_record
 from harness.records.plans import load_rows, plan_path
 from harness.records.record import Row
 from harness.records.reference import read_reference, reference_path
 from harness.records.store import Store
+from harness.records.verification import Finding
 
 FILE = "registrations.jsonl"
 
@@ -96,10 +99,10 @@ def outlook(suite: Suite, known: Registrations) -> str:
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def register(suites: Sequence[Suite], store: Store, reason: str = "") -> tuple[list[Suite], dict[str, str]]:
-    """Put down what is not registered yet; (suites with their seeds, key of a suite -> hash of its entry).
+def register(suites: Sequence[Suite], store: Store, reason: str = "") -> tuple[list[Suite], dict[str, Under]]:
+    """Put down what is not registered yet; (suites with their seeds, key of a suite -> what it runs under).
 
-    Suites that register nothing have no hash. Raises SuiteError where a reason is needed and missing.
+    Suites that register nothing have none. Raises SuiteError where a reason is needed and missing.
     """
     if not any(map(registers, suites)):
         return seeded(suites, store), {}
@@ -115,7 +118,8 @@ def register(suites: Sequence[Suite], store: Store, reason: str = "") -> tuple[l
         known = registrations(store)
     ready = with_seeds(suites, known)
     entries = {s.key: known.current(s) for s in ready if registers(s)}
-    return ready, {key: entry.hash for key, entry in entries.items() if entry is not None}
+    names = {s.key: s.name for s in ready}
+    return ready, {key: Under(entry=e.hash, suite=names[key]) for key, e in entries.items() if e is not None}
 
 
 def commit(store: Store, suite: Suite, planned: Mapping[str, Any]) -> str:
@@ -156,9 +160,9 @@ def _has_records(store: Store, suite: Suite, under: frozenset[str]) -> bool:
     """Whether a record of this store or of its reference ran under one of these entries."""
     if any(under & set(r.registrations.values()) for rs in store.load().by_identity.values() for r in rs):
         return True
-    if not reference_path(store, suite.key, suite.profile).is_file():
+    if not reference_path(store, suite.name, suite.profile).is_file():
         return False
-    rows = read_reference(store, suite.key, suite.profile)[1]
+    rows = read_reference(store, suite.name, suite.profile)[1]
     return any(under & set(row.record.registrations.values()) for row in rows if row.record)
 
 
@@ -195,8 +199,8 @@ def ledger_in(path: Path) -> Ledger:
 def _left(store: Store, suite: Suite, last: Entry, known: Registrations) -> Ledger:
     """The ledger that the last entry's run left, as the code of its time judged; else as this code judges."""
     ledger = kept_ledger(store, last.hash)
-    if ledger is None and reference_path(store, suite.key, suite.profile).is_file():
-        plan = read_reference(store, suite.key, suite.profile)[0]
+    if ledger is None and reference_path(store, suite.name, suite.profile).is_file():
+        plan = read_reference(store, suite.name, suite.profile)[0]
         ledger = plan.get("ledger") if plan.get("registration") == last.hash else None
     return ledger if ledger is not None else _judged(store, suite, last, known)
 
@@ -209,14 +213,56 @@ def _judged(store: Store, suite: Suite, last: Entry, known: Registrations) -> Le
 
 def _kept(store: Store, suite: Suite, last: Entry) -> tuple[Suite, list[Row]] | None:
     """The last entry's design with its rows, as they lie here, else in the reference."""
-    places: list[Callable[..., tuple[dict[str, Any], list[Row]]]] = []
+    places: list[tuple[Callable[..., tuple[dict[str, Any], list[Row]]], str]] = []
     if plan_path(store, suite.key, suite.profile).is_file():
-        places.append(load_rows)
-    if reference_path(store, suite.key, suite.profile).is_file():
-        places.append(read_reference)
-    for read in places:
-        plan, rows = read(store, suite.key, suite.profile)
+        places.append((load_rows, suite.key))
+    if reference_path(store, suite.name, suite.profile).is_file():
+        places.append((read_reference, suite.name))
+    for read, name in places:
+        plan, rows = read(store, name, suite.profile)
         planned = Suite.model_validate(plan["suite"])
         if design_digest(planned) == last.design_digest:
             return planned, rows
     return None
+
+
+# --- verification ------------------------------------------------------------------------------------------
+
+
+def findings(results: Path) -> list[Finding]:
+    """What is wrong with a results folder's registrations and ledgers; changes nothing."""
+    store = Store(results)
+    out = [f for file in (committed_file(store), live_file(store)) for f in _damaged_lines(file)]
+    if not out:
+        try:
+            known = registrations(store)
+        except SuiteError as error:
+            return [Finding(live_file(store), str(error))]
+        out += _lost_entries(store, {e.hash for chain in known.chains.values() for e in chain})
+    for path in sorted((store.runs / "ledgers").glob("*.json")):
+        try:
+            ledger_in(path)
+        except DamagedError as error:
+            out.append(Finding(path, f"{error}; remove it: its records are judged again"))
+    return out
+
+
+def _damaged_lines(file: Path) -> Iterator[Finding]:
+    try:
+        entries_of(file)
+    except StoreError as error:
+        yield Finding(file, str(error).removeprefix(f"{file}:"))
+
+
+def _lost_entries(store: Store, known: Collection[str]) -> Iterator[Finding]:
+    """Records that ran under an entry which is nowhere: lines were removed from the end of a file."""
+    for path in store.record_files():
+        try:
+            named = set(read_record(path).registrations.values())
+        except (DamagedError, FileNotFoundError):
+            continue
+        if lost := sorted(named - set(known)):
+            yield Finding(
+                path, f"it ran under registration {lost[0][:12]}, which is in neither {FILE}: restore the file; "
+                "without the entry the record gives no verdict",
+            )  # fmt: skip

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.errors import SuiteError
 from harness.fingerprint import fingerprint
 from harness.planning.suite import Suite
+from harness.records.record import Planned
 from harness.trial import digest
 
 RANGE = 10_000
@@ -195,17 +196,30 @@ def registers(suite: Suite) -> bool:
 
 
 def with_seeds(suites: Sequence[Suite], registrations: Registrations) -> list[Suite]:
-    """The suites with the range of their evaluation seeds: registered, about to be, or a pilot's.
-
-    A pilot whose design is the registered one, e.g. a comparison's baselines, reads the registered records.
-    """
+    """The suites with the range of their evaluation seeds: registered, about to be, or a pilot's."""
     fresh = registrations.unused_seed()
     out = []
     for suite in suites:
         entry = registrations.current(suite)
-        seed = entry.first_seed if entry else fresh if registers(suite) else 0
+        seed = 0 if not registers(suite) else entry.first_seed if entry else fresh
         out.append(suite.model_copy(update={"first_seed": seed}))
     return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Under:
+    """What a suite's trials run under."""
+
+    entry: str
+    """Hash of the registration entry."""
+    suite: str
+    """Name of the suite that it registered."""
+    arms: frozenset[str] | None = None
+    """Those that it registered; None: all that the suite plans."""
+
+    def of(self, planned: Planned) -> dict[str, str]:
+        """What the record of a planned trial keeps: suite -> hash."""
+        return {self.suite: self.entry} if self.arms is None or planned.arm in self.arms else {}
 
 
 def entries_for(

@@ -27,7 +27,7 @@ from tests.data.texts import lines
 
 def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
     shares = []
-    record = bench.run(bench.job(seed=2), shares.append)
+    record = bench.run(bench.job(seed=2).model_copy(update={"registrations": {"s": "hash"}}), shares.append)
     assert record.status == "completed" and record.reason == ""
     assert record.metrics["total"] == pytest.approx(3 * (1 + 1 / 2 + 1 / 3))
     assert record.metrics["bad"] is None
@@ -38,6 +38,7 @@ def test_a_completed_trial_leaves_metrics_artifacts_and_provenance(bench):
     assert artifact.file == "total.txt" and artifact.bytes == left.stat().st_size
     assert "test_rank" not in record.fingerprint and "plugin.py" in record.fingerprint
     assert record.numerics_class.startswith("torch ")
+    assert record.registrations == {"s": "hash"}
     assert record.environment["threads"] == 1 and record.environment["machine"] == "shared"
     assert record.seconds["total"] > 0 and record.started.endswith("+00:00")
     assert Record.model_validate_json(record.model_dump_json()) == record

@@ -3,22 +3,24 @@
 import pytest
 
 from harness.errors import SuiteError
+from harness.planning import registration
 from harness.planning.plan import make_plan
 from harness.planning.registration import (
-    PILOT_SEEDS,
     RANGE,
     Entry,
     analysis_digest,
     chained,
     design_digest,
+    differences,
     entries_for,
+    history_of,
     with_seeds,
 )
 from harness.planning.suite import Suite
 from harness.records.record import RecordSet
 
-NOBODY = {"has_records": lambda entry: False}
-EVERYBODY = {"has_records": lambda entry: True}
+NOBODY = {"has_records": lambda suite, under: False}
+EVERYBODY = {"has_records": lambda suite, under: True}
 
 
 def suite(**changes):
@@ -40,7 +42,7 @@ def registered(*suites, kind=EVERYBODY, before=(), **kwargs):
 
 def test_a_first_design_needs_no_reason_and_takes_the_first_range():
     (entry,) = registered(suite())
-    assert entry.kind == "design" and entry.first_seed == 0 and entry.previous == ""
+    assert entry.kind == "design" and entry.first_seed == RANGE and entry.previous == ""
     assert chained([entry]).current(suite()) == entry
 
 
@@ -63,13 +65,15 @@ def test_a_design_changed_after_records_needs_a_reason_and_takes_seeds_nobody_us
     with pytest.raises(SuiteError, match=message):
         registered(suite(**change), before=entries)
     left = [{"id": "c", "verdict": "unresolved"}]
-    old, new = registered(suite(**change), before=entries, reason="wider", ledger=lambda entry: left)
-    assert new.previous == old.hash and new.first_seed == RANGE and new.superseded == left and new.reason == "wider"
+    old, new = registered(suite(**change), before=entries, reason="wider", ledger=lambda *_: left)
+    assert (new.previous, new.first_seed) == (old.hash, 2 * RANGE)
+    assert new.superseded == left and new.reason == "wider"
 
 
-def test_a_design_changed_before_any_record_keeps_its_seeds_and_asks_nothing():
+def test_a_design_changed_before_any_record_asks_nothing_and_takes_fresh_seeds_too():
+    # Another suite registered with it may have run on the old ones.
     old, new = registered(suite(), suite(seeds=5), kind=NOBODY)
-    assert new.first_seed == old.first_seed and new.previous == old.hash
+    assert new.first_seed == old.first_seed + RANGE and new.previous == old.hash
 
 
 PROSE = [{"title": "Other"}, {"question": "Other?"}, {"note": "x"}, {"note": "y"}]
@@ -82,11 +86,30 @@ def test_prose_is_no_part_of_a_design(prose):
 
 def test_other_analysis_code_appends_an_entry_on_the_same_seeds(monkeypatch):
     (first,) = registered(suite())
-    monkeypatch.setattr("harness.planning.registration.analysis_digest", lambda: "other")
-    _, second = registered(suite(), before=[first], ledger=lambda entry: [{"id": "c"}])
+    monkeypatch.setattr("harness.planning.registration.analysis_digest", lambda suite: "other")
+    left = [{"id": "c", "estimate": 1.0, "ci95": [0.0, 2.0], "verdict": "unresolved"}]
+    close = [{**left[0], "estimate": 1.001}]
+    _, second = registered(suite(), before=[first], ledger=lambda *_: left, ledger_now=lambda *_: close)
     assert second.kind == "analysis" and second.first_seed == first.first_seed
-    assert second.superseded == [{"id": "c"}]
+    assert second.superseded == left
     assert chained([first, second]).accepted(suite()) == {first.hash, second.hash}
+
+
+@pytest.mark.parametrize("change", [{"estimate": 1.5}, {"verdict": "reproduced"}, {"estimate": None}])
+def test_other_analysis_code_with_other_results_needs_a_reason(monkeypatch, change):
+    (first,) = registered(suite())
+    monkeypatch.setattr("harness.planning.registration.analysis_digest", lambda suite: "other")
+    left = [{"id": "c", "estimate": 1.0, "ci95": [0.0, 2.0], "verdict": "unresolved"}]
+    both = {"ledger": lambda *_: left, "ledger_now": lambda *_: [{**left[0], **change}]}
+    with pytest.raises(SuiteError, match=r"code that judges .* changed, and with it c: .*--reason"):
+        registered(suite(), before=[first], **both)
+    assert registered(suite(), before=[first], reason="a fault", **both)[-1].reason == "a fault"
+
+
+def test_a_claim_that_only_one_ledger_has_is_no_difference():
+    row = {"id": "c", "estimate": 1.0, "ci95": None, "verdict": None}
+    assert differences([row], [row, {**row, "id": "d"}]) == []
+    assert differences([row], [{**row, "estimate": 1.1}]) == ["c: 1.0 -> 1.1"]
 
 
 def test_records_of_an_earlier_design_do_not_count_for_the_present_one():
@@ -97,15 +120,16 @@ def test_records_of_an_earlier_design_do_not_count_for_the_present_one():
 def test_suites_registered_together_share_a_range_of_seeds():
     history = registered(suite(name="a"))
     both = entries_for([suite(name="a", seeds=4), suite(name="b")], chained(history), reason="r", **EVERYBODY)
-    assert [e.first_seed for e in both] == [RANGE, RANGE]
+    assert [e.first_seed for e in both] == [2 * RANGE, 2 * RANGE]
 
 
 def test_smoke_and_pilots_register_nothing_and_use_seeds_of_their_own():
     smoke = suite(profile="smoke")
     assert registered(smoke) == []
-    assert with_seeds([smoke], chained([]))[0].first_seed == PILOT_SEEDS
-    assert with_seeds([suite()], chained(registered(suite())), pilot=True)[0].first_seed == PILOT_SEEDS
-    assert with_seeds([suite()], chained(registered(suite())))[0].first_seed == 0
+    pilot = suite(pilot="overrides")
+    assert registered(pilot) == []
+    for known in (chained([]), chained(registered(suite()))):
+        assert [s.first_seed for s in with_seeds([smoke, pilot, suite()], known)] == [0, 0, RANGE]
 
 
 def test_an_entry_that_was_edited_or_removed_breaks_the_chain_in_words():
@@ -148,9 +172,24 @@ def test_the_plan_draws_evaluation_seeds_from_the_range_and_tuning_seeds_from_th
     assert {i.planned.trial.seed for i in make_plan(untuned, RecordSet(), None).items} == {20_000, 20_001, 20_002}
 
 
-def test_the_analysis_digest_covers_every_file_that_judges():
-    from harness.fingerprint import fingerprint
+def test_the_analysis_digest_is_of_the_code_that_judges_this_suite(monkeypatch):
+    asked = []
+    monkeypatch.setattr(registration, "fingerprint", lambda names: asked.append(names) or {n: n for n in names})
+    registration._analysis_digest.cache_clear()
+    mean, ratio = (
+        suite(claims={"c": {"estimator": {"name": name}}}) for name in ("mean_value", "compute_ratio")
+    )  # fmt: skip
+    assert analysis_digest(mean) != analysis_digest(ratio)
+    registration._analysis_digest.cache_clear()
+    assert all("harness.analysis.claims" in names for names in asked)
+    assert [n for n in asked[0] if n.startswith("harness.analysis.estimators.")]
 
-    assert len(analysis_digest()) == 32
-    reached = fingerprint(["harness.analysis.claims"])
-    assert "harness.analysis.claims" in reached
+
+def test_history_counts_designs_and_tells_what_each_left():
+    ledger = [{"id": "c", "verdict": "unresolved"}]
+    chain = registered(suite(), suite(seeds=4), reason="more seeds", ledger=lambda *_: ledger)
+    again = chain[-1].model_copy(update={"kind": "analysis", "superseded": ledger})
+    first, second = history_of([*chain, again])
+    assert first["design"].startswith("design 1 (registered as") and first["ledger"] == ledger
+    assert (first["kind"], second["kind"]) == ("design", "analysis")
+    assert second["design"].startswith("design 2 by earlier analysis code")

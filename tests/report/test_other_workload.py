@@ -13,6 +13,7 @@ import pytest
 import harness.workloads
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
+from harness.planning.registering import register
 from harness.planning.suite import Suite
 from harness.records.plans import write_plan
 from harness.records.record import Record, RecordSet
@@ -56,13 +57,15 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gather.Built:
     """The report of a run of the toy codec."""
     folder = str(Path(toy_ditherer.__file__).parent)
     monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
-    suite, store, records = Suite.model_validate(SUITE), Store(tmp_path), RecordSet()
+    store, records = Store(tmp_path), RecordSet()
+    (suite,), under = register([Suite.model_validate(SUITE)], store)
     for item in make_plan(suite, records, None).pending:
         trial = item.planned.trial
         outcome = toy_ditherer.run(trial, toy_ditherer.Config.model_validate(trial.config), None)
         record = Record.model_validate({
             "trial": trial.model_dump(), "status": "completed", "metrics": outcome.metrics,
             "fingerprint": trial_fingerprint(trial), "numerics_class": "toy",
+            "registrations": under[suite.key].of(item.planned),
         })  # fmt: skip
         store.write(record)
         records.add(record)

@@ -235,7 +235,9 @@ class _Expansion:
         return state.chosen
 
     def _tune(self, at: ArmCell, tuning: Tuning, space: dict[str, Range]) -> None:
-        lookup = self._lookup(at, tuning.seeds, tuning.metric, role="tuning")
+        # An A/A arm tunes for itself: on its rival's seeds it would choose what its rival chose.
+        own = self.suite.arms[at.arm].first_seed
+        lookup = self._lookup(at, [s + own for s in tuning.seeds], tuning.metric, role="tuning")
         state = study(tuning, space, lookup, f"{self.suite.file}: {at}")
         chosen = self._searched(at, state, len(tuning.seeds))
         if chosen is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness import numbers
 from harness.environment import git_state
 from harness.errors import DamagedError, StoreError, SuiteError
 from harness.files import append_line, lock, sealed, unsealed, write_atomically
@@ -93,7 +94,8 @@ def outlook(suite: Suite, known: Registrations) -> str:
     last = next((e for e in reversed(chain) if e.kind == "design"), None)
     now = design_digest(suite)
     what = f"; changed since the last design: {', '.join(changed(last.design, design_of(suite)))}" if last else ""
-    return f"harness run registers design {now[:12]}, evaluation seeds from {suite.first_seed} on{what}"
+    again = f"; {numbers.plural(len(chain), 'entry', 'entries')} before it" if chain else ""
+    return f"harness run registers design {now[:12]}, evaluation seeds from {suite.first_seed} on{again}{what}"
 
 
 # --- writing -----------------------------------------------------------------------------------------------
@@ -198,6 +200,8 @@ def ledger_in(path: Path) -> Ledger:
 
 def _left(store: Store, suite: Suite, last: Entry, known: Registrations) -> Ledger:
     """The ledger that the last entry's run left, as the code of its time judged; else as this code judges."""
+    if last.kind == "history":
+        return list(last.design.get("ledger", []))
     ledger = kept_ledger(store, last.hash)
     if ledger is None and reference_path(store, suite.name, suite.profile).is_file():
         plan = read_reference(store, suite.name, suite.profile)[0]

@@ -53,7 +53,7 @@ class Entry(BaseModel):
     kind: Literal["design", "analysis", "history"]
     """design: what is to be run; analysis: other code judges the same design; history: told in retrospect."""
     design: dict[str, Any]
-    """The resolved suite without its prose; for history, what is known of it in words."""
+    """The resolved suite without its prose; for history, what is known: ``told`` in words, and its ``ledger``."""
     design_digest: str
     analysis_digest: str
     """Of the code that judges its claims, see :func:`analysis_digest`; empty for history."""

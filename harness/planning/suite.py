@@ -162,7 +162,7 @@ class Arm(BaseModel):
     use: dict[str, list[Any]] = {}
     """Axis -> the values this arm runs at, if not all."""
     first_seed: int = 0
-    """Index of its first evaluation seed; other than 0 only for an A/A arm, whose seeds must be its own."""
+    """Added to its evaluation and selection seeds; other than 0 only for an A/A arm, so that they are its own."""
     timing_only: bool = False
     """Takes part in the step-time table only."""
 

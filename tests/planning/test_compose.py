@@ -12,9 +12,9 @@ from harness.planning.suite import Suite
 from tests.planning.texts import GOOD
 
 CLAIMS = {
-    "effective_rank": "6635860d55951902", "muon_scaling": "90cc6cdfebc75ea0", "mup_transfer": "2eea7419d7347802",
+    "effective_rank": "e799f345932b430c", "muon_scaling": "b93ea5809d653f4b", "mup_transfer": "c383ac13c95e1a25",
 }  # fmt: skip
-"""Digests of the claims that the committed reference was judged by."""
+"""Digests of the claims that the committed reference is judged by: a change is a new registration."""
 
 
 def write(folder, text=GOOD, name="mine.yaml"):

@@ -332,3 +332,16 @@ def test_time_beyond_the_known_trials_grows_as_among_them(toy_workload, tmp_path
     raw = {**TOY_SUITE, "axes": {}, "base": {"compute": {"device": "cuda"}}}
     on_gpu = make_plan(Suite.model_validate(raw), records, tmp_path).items
     assert estimate_seconds(on_gpu, records)[0] == pytest.approx(1.0, rel=1e-3)
+
+
+def test_an_aa_arm_tunes_for_itself_on_seeds_of_its_own(toy_workload):
+    again = {"optimizer": {"name": "adamw"}, "first_seed": 50}
+    arms = {"adamw": {"optimizer": {"name": "adamw"}}, "again": again}
+    plan = finish(Suite.model_validate({**TOY_SUITE, "arms": arms}))[0]
+    seeds = {
+        (i.planned.arm, i.planned.role): {j.planned.trial.seed for j in plan.items if j.planned.arm == i.planned.arm
+                                          and j.planned.role == i.planned.role}
+        for i in plan.items
+    }  # fmt: skip
+    assert seeds["again", "tuning"] == {1050} and seeds["adamw", "tuning"] == {1000}
+    assert not seeds["again", "evaluation"] & seeds["adamw", "evaluation"]

@@ -44,7 +44,7 @@ bench: $(STAMP)  ## Speed of operators and of the harness itself, as ratios with
 readme: $(STAMP)   ## The ledger in README.md, from the committed reference
 	$(BIN)/python -m harness.report.readme
 
-regress: $(STAMP)  ## Compare with the committed reference; fails on a regression
+regress: $(STAMP)  ## Run the committed reference's sentinels; fails on a regression
 	$(BIN)/harness regress profile=$(PROFILE)
 
 report: $(STAMP)  ## The report from what has been run

@@ -48,7 +48,11 @@ def write_round(file: Path, content: Round, artifacts: Path) -> None:
             folder: {name: a.model_dump(mode="json") for name, a in files.items()}
             for folder, files in content.artifacts.items()
         },
-        "jobs": [{"job": job.model_dump(mode="json"), "label": label} for job, label in content.jobs],
+        # Without defaults: a version that has one field less reads it, too.
+        "jobs": [
+            {"job": job.model_dump(mode="json", exclude_defaults=True), "label": label}
+            for job, label in content.jobs
+        ],
     }
     with atomic_file(file) as out, zipfile.ZipFile(out, "w") as archive:
         archive.writestr(CONTENT, json.dumps(head, allow_nan=False), zipfile.ZIP_DEFLATED)

@@ -37,8 +37,9 @@ UPPER: Mapping[str, tuple[str, ...]] = {
     "report": ("analysis", "planning", "records"),
     "runner": ("execution", "planning", "records"),
     "rounds": ("execution", "records"),
+    "sentinels": ("analysis", "execution", "planning", "records", "rounds", "runner"),
     "exchange": ("execution", "planning", "records", "rounds", "runner"),
-    "commands": ("analysis", "exchange", "execution", "planning", "records", "report", "runner"),
+    "commands": ("analysis", "exchange", "execution", "planning", "records", "report", "runner", "sentinels"),
     "cli": ("commands",),
     "__main__": ("cli", "exchange"),
 }

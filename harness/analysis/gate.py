@@ -25,6 +25,8 @@ NEGLIGIBLE = 0.1
 """A mean difference below this share of the seed sd is no regression, however sure."""
 MARGIN = 2.0
 """Differences within this many seed sds are equivalent."""
+LARGE = 4.0
+"""Seed sds that a difference between numerics classes must exceed: rounding alone moves a trial by about one."""
 TRAINING = ("train_loss", "gradient_norm")
 """Curves that evaluation has no part in."""
 
@@ -94,7 +96,8 @@ def judge(
     """The arm's judgement from its pairs over cells and seeds.
 
     ``seed_sd``: of the first compared metric over seeds, from the reference. ``tests``: arms judged in this call,
-    over which false alarms are shared.
+    over which false alarms are shared. Where before and after are of two numerics classes, bits differ anyhow, and
+    only a large difference is called.
     """
     known = [p for p in pairs if p.after is not None]
     if not known:
@@ -115,14 +118,59 @@ def judge(
         if p.before.status == "completed" and p.after.status != "completed":
             why = f"{p.cell} seed {p.seed}: {p.before.status} -> {p.after.status}"
             return Judgement(status="regression", why=why, **base)
-        losses = [d for d in bit_differences(p.before, p.after, metrics) if not d.startswith(("probe", "flops"))]
-        if losses and evaluation_alone(p.before, p.after):
+        losses = [d for d in bit_differences(p.before, p.after, metrics) if _of_quality(d, metrics)]
+        if losses and p.before.numerics_class == p.after.numerics_class and evaluation_alone(p.before, p.after):
             why = f"{p.cell} seed {p.seed}: training is bit-identical, {losses[0]}: the measure itself changed"
             return Judgement(status="regression", why=why, **base)
-    metric = next((n for n, m in metrics.items() if m.compared and m.cap), None)
-    if metric is None or all(d.partition(": ")[2].startswith(("probe", "flops")) for d in said):
-        return Judgement(status="changed", why="no compared loss differs", **base)
+    metric = decisive(metrics)
+    if any(p.before.numerics_class != p.after.numerics_class for p in known if p.after is not None):
+        return _across_classes(known, metric, metrics, seed_sd, base)
+    if metric is None or not any(_of_quality(d.partition(": ")[2], metrics) for d in said):
+        return Judgement(status="changed", why="no measure of quality differs", **base)
     return _by_seeds(known, metric, metrics[metric], seed_sd, tests, base)
+
+
+def decisive(metrics: Mapping[str, Metric]) -> str | None:
+    """The metric that decides where bits differ: the first of quality, as the workload declares them."""
+    return next((name for name in metrics if _is_quality(name, metrics)), None)
+
+
+def _is_quality(name: str, metrics: Mapping[str, Metric]) -> bool:
+    """Compared, and a result to readers or capped where a trial diverged; a count of FLOPs is neither."""
+    return name in metrics and metrics[name].compared and bool(metrics[name].shown or metrics[name].cap)
+
+
+def _of_quality(difference: str, metrics: Mapping[str, Metric]) -> bool:
+    name = difference.partition(" ")[0]
+    return name == "status" or _is_quality(name, metrics)
+
+
+def _across_classes(
+    pairs: Sequence[Pair],
+    metric: str | None,
+    metrics: Mapping[str, Metric],
+    seed_sd: float | None,
+    base: dict[str, Any],
+) -> Judgement:
+    said = "another numerics class: only large differences show"
+    if metric is None or not seed_sd:
+        return Judgement(status="unresolved", why=f"{said}; no seed sd to tell one by", **base)
+    worse = 1.0 if metrics[metric].better == "lower" else -1.0
+    values = [
+        (b - a) * worse
+        for p in pairs
+        if p.after is not None
+        and (a := p.before.metrics.get(metric)) is not None
+        and (b := p.after.metrics.get(metric)) is not None
+    ]
+    if not values:
+        return Judgement(status="unresolved", metric=metric, why=f"{said}; no pair has a number", **base)
+    estimate = float(np.mean(values))
+    base |= {"metric": metric, "estimate": estimate}
+    if abs(estimate) > LARGE * seed_sd:
+        why = f"beyond {LARGE:g} seed sds, in another numerics class"
+        return Judgement(status="regression" if estimate > 0 else "improvement", why=why, **base)
+    return Judgement(status="unresolved", why=said, **base)
 
 
 def _by_seeds(

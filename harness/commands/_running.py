@@ -53,7 +53,7 @@ def run_suites(
     """Run, show progress, say what happened; the exit code."""
     store = Store(results)
     kept = parse_only(only, suites[0]) if only else None
-    machine = _executor(executor_name, workers, trials_per_gpu)
+    machine = executor_of(executor_name, workers, trials_per_gpu)
     console = Console(stderr=True)
     mirror = None
     if track:
@@ -81,7 +81,7 @@ def run_suites(
     return _said(summary, quiet)
 
 
-def _executor(name: str, workers: int | None, trials_per_gpu: int) -> Executor:
+def executor_of(name: str, workers: int | None, trials_per_gpu: int = 1) -> Executor:
     """The executor of this name, with the options that were given."""
     options = {
         **({} if workers is None else {"workers": workers}),

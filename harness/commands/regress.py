@@ -1,4 +1,4 @@
-"""``harness regress``: has anything become worse than the committed reference?"""
+"""``harness regress``: has the code, as it stands, made anything worse than the committed reference?"""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.commands._exit_codes import NOTHING_COMPARED, OK, REGRESSION
-from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, load_suites, print_json
+from harness.commands._options import (
+    DEFAULT_RESULTS,
+    Executor,
+    Json,
+    Plugins,
+    Results,
+    Words,
+    Workers,
+    load_suites,
+    print_json,
+)
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.planning.suite import Suite
     from harness.records.record import Row
     from harness.records.store import Store
+    from harness.sentinels import Verdicts
 
 EXAMPLE = "harness regress profile=cpu"
 EXITS = (REGRESSION, NOTHING_COMPARED)
@@ -24,8 +35,24 @@ EXITS = (REGRESSION, NOTHING_COMPARED)
 
 def command(
     words: Words = None,
+    plugins: Plugins = None,
     results: Results = DEFAULT_RESULTS,
     as_json: Json = False,
+    base: Annotated[
+        str,
+        typer.Option(
+            help="Hold the code against this commit, run on this machine too, in place of the committed numbers.",
+            show_default=False,
+        ),
+    ] = "",
+    junit: Annotated[
+        Path | None, typer.Option(help="Write JUnit XML, one test an arm, to this file.", show_default=False)
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Append a table for a pull request to this file.", show_default=False)
+    ] = None,
+    executor: Executor = "local",
+    workers: Workers = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Move the committed reference to the present records; needs --reason."),
@@ -35,24 +62,58 @@ def command(
         str, typer.Option(help="Name of the reference; default: the profile.", show_default=False)
     ] = "",
 ) -> int:
-    """Compare the present records with the committed reference. Within a numerics class, bit for bit; and claim by
-    claim."""
-    from harness.commands import _reference
-    from harness.commands._progress import working
+    """Run a few of the committed reference's trials with the code as it stands, and judge every arm.
 
-    suites = load_suites(words, None, default_all=True)
+    Equal bits are equal; where they differ, three paired seeds tell a regression from noise. Only a regression is
+    exit 4; nothing compared is never "no regression".
+    """
+    suites = load_suites(words, plugins, default_all=True)
     if update:
         move_reference(suites, results, reference, reason, echo=typer.echo)
         return OK
-    with working("comparing with the reference"):
-        found = _reference.compare(suites, results, reference)
+    from harness.commands import _gate_output
+
+    found = _gate(suites, results, reference, base, executor, workers)
     if as_json:
-        print_json(found.as_dict())
+        print_json(_gate_output.as_dict(found))
     else:
-        typer.echo(found.as_text())
+        typer.echo(_gate_output.as_text(found))
+    if junit:
+        junit.write_text(_gate_output.as_junit(found), encoding="utf-8")
+    if markdown:
+        with markdown.open("a", encoding="utf-8") as page:
+            page.write(_gate_output.as_markdown(found))
     if found.regressions:
         return REGRESSION
     return OK if found.num_compared else NOTHING_COMPARED
+
+
+def _gate(
+    suites: Sequence[Suite], results: Path, reference: str, base: str, executor: str, workers: int | None
+) -> Verdicts:
+    import shutil
+
+    from harness import sentinels
+    from harness.commands import _running
+    from harness.commands._progress import working
+    from harness.execution.jobs import Folders
+    from harness.records.store import Store
+
+    store = Store(results)
+    scratch = store.runs / "gate"
+    store.prepare()
+    folders = Folders(data=store.data, work=scratch / "work", plugins=store.runs / "plugins")
+    machine = _running.executor_of(executor, workers)
+    try:
+        with store.shared("harness regress"), working("regression gate") as tell:
+            return sentinels.gate(
+                suites, store, sentinels.here(machine, folders), folders, reference=reference, tell=tell,
+                base=sentinels.at_commit(base, folders, scratch) if base else None,
+                against=f"commit {base} on this machine" if base else "",
+            )  # fmt: skip
+    finally:
+        machine.close()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def move_reference(

@@ -71,6 +71,15 @@ class Resolver:
         own = {k: v for k, v in raw.items() if k != "needs"}
         return self._resolved(self.suite.workload, own, seed, where, needs)
 
+    def data_of(self, trial: Trial, raw: Mapping[str, Any]) -> str:
+        """Digest of the data that an identified trial reads, built here if it is not.
+
+        ``raw``: its cell's config, since a trial's own no longer says where its data come from.
+        """
+        module = workload_module(trial.workload)
+        data = {"data": raw["data"]} if "data" in raw else {}
+        return self._data(module, module.Config.model_validate({**trial.config, **data}))
+
     def _needed(self, need: Need, patch: Any, seed: int, where: str) -> Resolved:
         if not isinstance(patch, Mapping):
             raise SuiteError(

@@ -97,6 +97,21 @@ def _record_fields(record: Record, probes: Mapping[str, Any], words: set[str], s
     return out
 
 
+def as_kept(record: Record, probes: Collection[str], tables: Collection[str]) -> Record:
+    """The record with what a reference keeps of it, at the reference's digits: to be held against one."""
+    return record.model_copy(
+        update={
+            "curves": _thinned(record.curves),
+            "probes": {k: _short_table(t) for k, t in record.probes.items() if k in probes},
+            "tables": {k: t for k, t in record.tables.items() if k in tables},
+        }
+    )
+
+
+def _short_table(table: Table) -> Table:
+    return Table(columns=table.columns, rows=short(table.rows), about=short(table.about))
+
+
 def _shared_table(table: Table, share: Share, rounded: Callable[[Any], Any]) -> dict[str, Any]:
     # Columns such as step, matrix and functional are the same in many trials: each is stored once.
     columns = {c: share(rounded([r[i] for r in table.rows])) for i, c in enumerate(table.columns)}

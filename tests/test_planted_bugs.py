@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -106,3 +107,18 @@ def test_another_measure_after_the_same_training_fails_the_gate_by_one_seed(copy
     file.write_text(file.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
     code, arms, _ = gate(copy, referenced)
     assert code == 4 and all("the measure itself changed" in j["why"] for j in arms.values())
+
+
+def test_against_a_base_commit_both_run_here_and_only_the_bug_differs(copy, referenced):
+    """On whatever machine: nothing committed is compared, so its numerics class is no matter."""
+    git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "base"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    code, arms, found = gate(copy, referenced, "--base", "HEAD")
+    assert code == 0 and {a["status"] for a in arms.values()} == {"identical"}
+    assert found["against"] == "commit HEAD on this machine"
+    place, right, wrong, reached = BUGS["Muon without Nesterov"]
+    file = copy / place
+    file.write_text(file.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
+    _, arms, found = gate(copy, referenced, "--base", "HEAD")
+    assert found["same_numerics_class"] and {a for a, j in arms.items() if j["status"] != "identical"} == reached

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from harness import numbers
 from harness.analysis import lookup, verdicts
@@ -26,6 +25,7 @@ from harness.analysis.result import plain
 from harness.analysis.results_file import METRICS, RENAMED, read_results
 from harness.analysis.verdicts import Region
 from harness.errors import ClaimError
+from harness.reading import ReadingError, parse_yaml
 
 REGION = ("below", "above", "within")
 COLUMN = "column."
@@ -80,9 +80,9 @@ def _as_in_records(arguments: dict[str, Any], estimator: str, trials: pd.DataFra
 def _arm(value: Any, names: Collection[str]) -> str:
     for name in names:
         try:
-            if yaml.safe_load(name) == value:
+            if parse_yaml(name, "arm") == value:
                 return name
-        except yaml.YAMLError:
+        except ReadingError:
             continue
     return str(value)
 

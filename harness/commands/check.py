@@ -5,23 +5,24 @@ from __future__ import annotations
 import typer
 
 from harness.commands._exit_codes import OK, USAGE
-from harness.commands._options import DEFAULT_RESULTS, Plugins, Results, Words, complain, load_suites
+from harness.commands._options import Plugins, Words, complain, load_suites
 
 EXAMPLE = "harness check mine.yaml profile=cpu"
 EXITS = ()
 
 
-def command(words: Words = None, plugins: Plugins = None, results: Results = DEFAULT_RESULTS) -> int:
+def command(words: Words = None, plugins: Plugins = None) -> int:
     """Find every mistake in suites without running them. With --plugin, breaches of contract in your methods too.
 
     Without a suite or a plug-in, all shipped suites are checked.
     """
     from harness.planning import checks
+    from harness.report import figures
 
     problems = checks.check_plugins(plugins or [])
     if words or not plugins:
         for suite in load_suites(words, plugins, default_all=True):
-            found = checks.check_suite(suite, results)
+            found = [*checks.check_suite(suite), *figures.problems(suite.figures, suite.file)]
             typer.echo(f"{suite.name} ({suite.profile}): {'fine' if not found else f'{len(found)} problems'}")
             problems += found
     for problem in problems:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness import inheritance, registry
 from harness.errors import HarnessError
@@ -13,18 +14,30 @@ from harness.records.record import RecordSet
 from harness.workload import workload_module
 
 
-def check_suite(suite: Suite, results: Path) -> list[str]:
-    """Problems in words; empty where the suite is fine."""
+def check_suite(suite: Suite) -> list[str]:
+    """Problems in words, figures apart, which the report knows; empty where the suite is fine."""
     problems = []
     try:
         plan = make_plan(suite, RecordSet(), None)
         problems += [f"{suite.name}: {n}" for n in plan.notes if n.startswith("nothing to run")]
+        problems += [p for source in plan.sources for p in _absent(source, suite.file)]
     except HarnessError as error:
         problems.append(str(error))
     problems += _claims(suite)
-    problems += _figures(suite)
     problems += _probes(suite)
     return problems
+
+
+def _absent(source: Mapping[str, Any], where: str) -> list[str]:
+    """Files and folders of the user's that are not there; nothing is read."""
+    if source.get("path") is None:
+        return []
+    given = {key: str(source[key]) for key in ("path", "validation", "test") if source.get(key) is not None}
+    return [
+        f"{where}: data.{key}: {path}: no such file or folder (in {Path.cwd()})"
+        for key, path in given.items()
+        if not Path(path).expanduser().exists()
+    ]
 
 
 def _claims(suite: Suite) -> list[str]:
@@ -41,19 +54,6 @@ def _claims(suite: Suite) -> list[str]:
             check_claim(claim, facts_of(suite))
         except HarnessError as error:
             problems.append(f"{suite.file}: {error}")
-    return problems
-
-
-def _figures(suite: Suite) -> list[str]:
-    from harness.report.figures import check_options
-
-    problems = []
-    for figure in suite.figures:
-        options = {k: v for k, v in figure.items() if k != "kind"}
-        try:
-            check_options(str(figure.get("kind")), options, f"{suite.file}: figures")
-        except HarnessError as error:
-            problems.append(str(error))
     return problems
 
 

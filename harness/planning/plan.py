@@ -50,6 +50,8 @@ class Plan:
     """What a reader should know: selections, edges, cells left out."""
     selections: list[dict[str, Any]] = field(default_factory=list)
     """One row a tuned (arm, cell)."""
+    sources: list[Mapping[str, Any]] = field(default_factory=list)
+    """What its trials read, as their workloads say."""
 
     @property
     def pending(self) -> list[Item]:
@@ -149,6 +151,7 @@ class _Expansion:
         self.result.items[:0] = self.needed.items()
         self.result.notes += [*self.needed.notes(), *self.states.notes]
         self.result.more += self.result.counts()["waiting"]
+        self.result.sources = list(self.resolver.sources.values())
         return self.result
 
     def _check_metrics(self) -> None:

@@ -49,6 +49,8 @@ class Resolver:
         self.suite = suite
         self.data_folder = data_folder
         workload_module(suite.workload, suite.file)
+        self.sources: dict[str, Mapping[str, Any]] = {}
+        """What the trials resolved so far read, as their workloads say; each once, by its text."""
         self._configs: dict[tuple[str, str], _Config] = {}
         self._digests: dict[str, str] = {}
 
@@ -128,9 +130,12 @@ class Resolver:
 
     def _data(self, module: ModuleType, config: Any) -> str:
         spec = module.data_spec(config)
-        if spec is None or self.data_folder is None:
+        if spec is None:
             return ""
         key = json.dumps(spec, sort_keys=True, default=str)
+        self.sources[key] = spec
+        if self.data_folder is None:
+            return ""
         if key not in self._digests:
             from harness import data
 

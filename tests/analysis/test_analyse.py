@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from harness.analysis.analyse import analyse_csv, as_text
 from harness.analysis.lookup import run
 from harness.analysis.results_file import read_results
 from harness.errors import ClaimError, UnknownNameError
+from harness.reading import parse_yaml
 from tests.analysis.records import evidence, sweep, trials
 
 
@@ -143,10 +143,12 @@ def test_compressed_files_are_read_and_broken_ones_refused(results, suffix, modu
         read_results(packed)
 
 
-@pytest.mark.parametrize("name", [".01", "NA", "muon#2", "1e-3", "007"])
-def test_arms_keep_their_names(results, name):
+@pytest.mark.parametrize(
+    ("name", "typed"), [*((n, n) for n in (".01", "NA", "muon#2", "1e-3", "true", "yes", "12")), ("007", "'007'")]
+)
+def test_arms_keep_their_names(results, name, typed):
     rewritten(results, lambda rows: [[name if f == "muon" else f for f in r] for r in rows])
-    said = yaml.safe_load(name)  # what the command line makes of it
+    said = parse_yaml(typed, "arm")  # what the command line makes of it
     answer = analyse_csv(results, "mean_difference", arm=said, baseline="adamw")
     assert answer["arguments"]["arm"] == name
     assert answer["num_sizes"] == 6

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import SuiteError
 from harness.planning import checks, compose
+from harness.report import figures
 
 CASES = [
     (name, profile)
@@ -20,7 +21,8 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "profile"), CASES)
 def test_shipped_suites_are_fine(name, profile):
-    assert checks.check_suite(compose.load(name, profile), Path("results")) == []
+    suite = compose.load(name, profile)
+    assert checks.check_suite(suite) == [] == figures.problems(suite.figures, suite.file)
 
 
 @pytest.mark.parametrize(("override", "message"), [
@@ -38,10 +40,24 @@ def test_shipped_suites_are_fine(name, profile):
 ])
 def test_mistakes_are_found_without_running(override, message):
     try:
-        problems = checks.check_suite(compose.load("muon_scaling", "cpu", [override]), Path("results"))
+        suite = compose.load("muon_scaling", "cpu", [override])
+        problems = [*checks.check_suite(suite), *figures.problems(suite.figures, suite.file)]
     except SuiteError as error:
         problems = [str(error)]
     assert any(message in p for p in problems), problems
+
+
+@pytest.mark.parametrize(("override", "key"), [
+    ("+base.data.path=no/such.txt", "data.path: no/such.txt: no such file or folder"),
+    ("+base.data={path: %s, test: gone.txt}", "data.test: gone.txt: no such file or folder"),
+])
+def test_missing_data_is_found_without_building_any(tmp_path, monkeypatch, override, key):
+    there = tmp_path / "there.txt"
+    there.write_text("text")
+    monkeypatch.setattr("harness.data.digest", lambda *_: pytest.fail("data was read"))
+    for wanted, text in ((True, override), (False, f"+base.data.path={there}")):
+        suite = compose.load("muon_scaling", "cpu", [text % there if "%s" in text else text])
+        assert any(key in p and "suites/muon_scaling.yaml" in p for p in checks.check_suite(suite)) == wanted
 
 
 def test_the_plan_says_what_it_could_see():

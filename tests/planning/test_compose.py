@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_file_is_a_sentence_that_names_it(tmp_path, text, m
         load(path).cells("adamw")
         from harness.planning.checks import check_suite
 
-        problems = check_suite(load(path), tmp_path)
+        problems = check_suite(load(path))
         raise HarnessError("\n".join(problems))
     assert "mine.yaml" in str(told.value)
 

@@ -34,7 +34,8 @@ PROSE = (
 """Keys of a suite that decide neither a number nor a verdict."""
 HASH_LENGTH = 32
 ANALYSIS = "harness.analysis."
-CLAIMS = f"{ANALYSIS}claims"
+JUDGES = (f"{ANALYSIS}claims", "harness.planning.judging", "harness.records.frames")
+"""Code that every verdict passes: claims, and how rows become what estimators read."""
 SAME = 0.01
 """Share of an interval within which two estimates are one: sums in another order, a reference's rounded curves."""
 
@@ -133,9 +134,8 @@ def analysis_digest(suite: Suite) -> str:
 def _analysis_digest(estimators: tuple[str, ...]) -> str:
     from harness.analysis import lookup
 
-    modules = [CLAIMS, *(lookup.find(name).function.__module__ for name in estimators)]
-    code = fingerprint(modules)
-    return digest({m: d for m, d in code.items() if m.startswith(ANALYSIS)})[:HASH_LENGTH]
+    code = fingerprint([*JUDGES, *(lookup.find(name).function.__module__ for name in estimators)])
+    return digest({m: d for m, d in code.items() if m.startswith(ANALYSIS) or m in JUDGES})[:HASH_LENGTH]
 
 
 # --- chains ------------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ def curves_frame(rows: Iterable[Row]) -> pd.DataFrame:
     for row in rows:
         p, r = row.planned, row.record
         for name, curve in (r.curves if r else {}).items():
+            if not curve.steps:
+                continue  # diverged at once: an empty frame would make floats of all steps
             frames.append(
                 pd.DataFrame(
                     {
@@ -91,6 +93,8 @@ def probes_frame(rows: Iterable[Row]) -> pd.DataFrame:
     frames = []
     for row in rows:
         for name, table in (row.record.probes if row.record else {}).items():
+            if not table.rows:
+                continue
             frame = pd.DataFrame(table.rows, columns=table.columns)
             if kept := _singular_values(table):
                 frame = pd.concat([frame, pd.DataFrame(kept)], ignore_index=True)
@@ -111,6 +115,7 @@ def tables_frame(rows: Iterable[Row]) -> pd.DataFrame:
         _labelled(pd.DataFrame(table.rows, columns=table.columns), row, "table", name)
         for row in rows
         for name, table in (row.record.tables if row.record else {}).items()
+        if table.rows
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 

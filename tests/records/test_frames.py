@@ -1,6 +1,6 @@
 import math
 
-from harness.outcome import Table
+from harness.outcome import Curve, Table
 from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
 from harness.records.record import Row
 from tests.records.conftest import planned, record
@@ -30,3 +30,15 @@ def test_tables_have_labels_then_their_own_columns_and_a_clash_is_renamed():
     assert list(frame["bits"].isna()) == [False, True, True]
     assert frame["loss"][2] == 0.25
     assert tables_frame([]).empty
+
+
+def test_a_trial_that_diverged_at_once_leaves_the_types_of_the_others_alone():
+    """Steps of 40 and "40.0" are two checkpoints to whoever names a part by them."""
+    table = Table(columns=["step", "value"], rows=[[3, 0.5]])
+    whole = record(0, probes={"p": table}, tables={"t": table})
+    empty = Table(columns=["step", "value"], rows=[])
+    nothing = {"curves": {"train_loss": Curve(steps=[], values=[])}, "probes": {"p": empty}, "tables": {"t": empty}}
+    broken = record(1, status="diverged", **nothing)
+    rows = [Row(planned(r), r) for r in (broken, whole, broken)]
+    for frame in (curves_frame(rows), probes_frame(rows), tables_frame(rows)):
+        assert frame["step"].dtype.kind == "i" and frame["value"].dtype.kind == "f"

@@ -110,7 +110,8 @@ class Writer:
         claims = tuple({**now.get(row["id"], {}), **row} for row in earlier.get("ledger") or ())
         name = str(earlier.get("design") or f"design {number}")
         table = self.ledger(claims, f"{_file_name(suite)}_design_{number}", f"{suite}: {name}")
-        return Design(name, str(earlier.get("reason") or ""), claims, table)
+        why = f"superseded because: {earlier['reason']}" if earlier.get("reason") else ""
+        return Design(name, why, claims, table)
 
     def _figure(self, suite: str, number: int, options: dict[str, Any], frames: Frames) -> ShownFigure:
         kind = str(options.pop("kind"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import SuiteError, unknown
+from harness.errors import HarnessError, SuiteError, unknown
 from harness.methods import construct
 from harness.planning.merging import merged
 from harness.planning.suite import Need, Suite
@@ -124,8 +124,12 @@ class Resolver:
         if data:
             # The digest says which data; where its source lies, or how it is spelled, is no matter.
             built.config.pop("data", None)
+        try:
+            flops = module.cost(config).flops
+        except HarnessError as error:
+            raise SuiteError(f"{self.suite.file}: {where}: {error}") from None
         return _Config(
-            canonical=built.config, data=data, flops=module.cost(config).flops, code=",".join([workload, *names])
+            canonical=built.config, data=data, flops=flops, code=",".join([workload, *names])
         )
 
     def _data(self, module: ModuleType, config: Any) -> str:

@@ -1,0 +1,97 @@
+"""Numbers of a finished trial with experts: how the load lay in training and on the test split, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.metrics import load
+from harness.outcome import Curve, finite
+from harness.training import CURVE_POINTS
+
+LAST = 1 / 3
+"""Share of the training that "in the last third" means."""
+BALANCED = 0.5
+"""max_violation that counts as balanced."""
+WINDOW = 5
+"""Steps whose mean has to be balanced."""
+IN_BUDGET = 0.1
+"""Relative deviation from the budget that counts as held."""
+
+Numbers = dict[str, float | None]
+
+
+def of_training(counts_SLE: NDArray, tokens_per_step: int, active: float) -> Numbers:
+    """From the counts of every step, layer and expert."""
+    violation_SL = load.max_violation(counts_SLE)
+    mean_SL = counts_SLE.sum(-1) / tokens_per_step
+    last = slice(-max(1, round(LAST * len(counts_SLE))), None)
+    E = counts_SLE.shape[-1]
+    balanced = load.first_step_below(violation_SL.mean(1), BALANCED, WINDOW)
+    held = load.first_step_below(np.abs(mean_SL.mean(1) / active - 1.0), IN_BUDGET, WINDOW)
+    return {
+        "max_violation_batch": _mean(violation_SL[last]),
+        "max_violation_floor_batch": load.sampling_floor(E, active, tokens_per_step),
+        "steps_to_balance": float(len(counts_SLE) if balanced is None else balanced),
+        "balanced": float(balanced is not None),
+        "mean_active_train": _mean(mean_SL[last]),
+        "budget_error_train": _mean(mean_SL[last]) / active - 1.0,
+        "budget_fluctuation": float(mean_SL[last].mean(1).std() / active),
+        "steps_to_budget": float(len(counts_SLE) if held is None else held),
+        "expert_evaluations": float(mean_SL.mean(0).sum()),
+    }
+
+
+def of_test(
+    counts_LE: NDArray, active_LN: NDArray, losses_N: NDArray[np.float64], active: float
+) -> Numbers:
+    """From the choices on the test split, with the router's state frozen, and each token's loss."""
+    violation_L = load.max_violation(counts_LE)
+    E, N = counts_LE.shape[-1], active_LN.shape[-1]
+    mean_L = active_LN.mean(1)
+    of_token_N = active_LN.mean(0)
+    order = np.argsort(losses_N, kind="stable")
+    tenth = max(1, N // 10)
+    varies = bool((of_token_N != of_token_N[0]).any())
+    return {
+        "max_violation_test": _mean(violation_L),
+        "max_violation_test_worst": float(violation_L.max()),
+        "max_violation_floor_test": load.sampling_floor(E, active, N),
+        "load_cv_test": _mean(load.load_cv(counts_LE)),
+        "load_entropy_test": _mean(load.load_entropy(counts_LE)),
+        "starved_experts": _mean(load.starved_share(counts_LE)),
+        "mean_active_test": _mean(mean_L),
+        "budget_error_test": _mean(mean_L) / active - 1.0,
+        "tokens_without_expert": float((active_LN == 0).mean()),
+        "active_sd": float(active_LN.std(1).mean()),
+        "active_loss_spearman": finite(float(stats.spearmanr(of_token_N, losses_N).statistic)) if varies else 0.0,
+        "active_easiest_tenth": float(of_token_N[order[:tenth]].mean() / of_token_N.mean()),
+        "active_hardest_tenth": float(of_token_N[order[-tenth:]].mean() / of_token_N.mean()),
+    }
+
+
+def curves(
+    counts_SLE: NDArray, auxiliary_S: NDArray, spread_SL: NDArray, tokens_per_step: int
+) -> Mapping[str, Curve]:
+    """max_violation, mean_active, auxiliary_loss and bias_spread over the steps done, means over layers."""
+    values = {
+        "max_violation": load.max_violation(counts_SLE).mean(1),
+        "mean_active": counts_SLE.sum(-1).mean(1) / tokens_per_step,
+        "auxiliary_loss": auxiliary_S,
+        "bias_spread": spread_SL.mean(1),
+    }
+    done = len(counts_SLE)
+    count = min(CURVE_POINTS, done)
+    ends = [round(done * i / count) for i in range(1, count + 1)]
+    pairs = list(zip([0, *ends[:-1]], ends, strict=True))
+    return {
+        name: Curve(steps=ends, values=[finite(float(v[a:b].mean())) for a, b in pairs])
+        for name, v in values.items()
+    }
+
+
+def _mean(values: NDArray) -> float:
+    return float(np.mean(values))

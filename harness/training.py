@@ -323,7 +323,7 @@ class Loop:
         done = self.step if self.diverged_step is None else min(self.step, self.diverged_step)
         count = min(CURVE_POINTS, done)
         ends = [round(done * i / count) for i in range(1, count + 1)]
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
 
         def means(values: Tensor) -> Curve:
             host = values.double().cpu()

@@ -387,4 +387,4 @@ def test_an_unknown_probe_is_named_with_the_known(tmp_path: Path) -> None:
 def test_a_run_that_diverges_at_its_first_step_is_diverged_and_has_no_curves(tmp_path: Path) -> None:
     outcome = tiny.run(tmp_path, training={"divergence_factor": 1.0000001}, model={"zero_readout": False}, seed=1)
     assert outcome.diverged_step == 0
-    assert {name: curve.steps for name, curve in outcome.curves.items()} == dict.fromkeys(outcome.curves, [])
+    assert {name: curve.steps for name, curve in outcome.curves.items()} == {name: [] for name in outcome.curves}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.metrics import load
-from harness.outcome import Curve, finite
+from harness.outcome import Curve, Table, finite
 from harness.training import CURVE_POINTS
 
 LAST = 1 / 3
@@ -20,6 +20,10 @@ WINDOW = 5
 """Steps whose mean has to be balanced."""
 IN_BUDGET = 0.1
 """Relative deviation from the budget that counts as held."""
+
+CLASSES = ("space", "newline", "letter", "digit", "other")
+"""Of bytes."""
+DECILES = 10
 
 Numbers = dict[str, float | None]
 
@@ -35,20 +39,20 @@ def of_training(counts_SLE: NDArray, tokens_per_step: int, active: float) -> Num
     return {
         "max_violation_batch": _mean(violation_SL[last]),
         "max_violation_floor_batch": load.sampling_floor(E, active, tokens_per_step),
-        "steps_to_balance": float(len(counts_SLE) if balanced is None else balanced),
+        "steps_to_balance": float(len(counts_SLE) if balanced is None else balanced + WINDOW),
         "balanced": float(balanced is not None),
         "mean_active_train": _mean(mean_SL[last]),
         "budget_error_train": _mean(mean_SL[last]) / active - 1.0,
         "budget_fluctuation": float(mean_SL[last].mean(1).std() / active),
-        "steps_to_budget": float(len(counts_SLE) if held is None else held),
+        "steps_to_budget": float(len(counts_SLE) if held is None else held + WINDOW),
         "expert_evaluations": float(mean_SL.mean(0).sum()),
     }
 
 
 def of_test(
-    counts_LE: NDArray, active_LN: NDArray, losses_N: NDArray[np.float64], active: float
+    counts_LE: NDArray, active_LN: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray, active: float
 ) -> Numbers:
-    """From the choices on the test split, with the router's state frozen, and each token's loss."""
+    """From the choices on the test split, with the router's state frozen, each token's loss and its class."""
     violation_L = load.max_violation(counts_LE)
     E, N = counts_LE.shape[-1], active_LN.shape[-1]
     mean_L = active_LN.mean(1)
@@ -70,7 +74,44 @@ def of_test(
         "active_loss_spearman": finite(float(stats.spearmanr(of_token_N, losses_N).statistic)) if varies else 0.0,
         "active_easiest_tenth": float(of_token_N[order[:tenth]].mean() / of_token_N.mean()),
         "active_hardest_tenth": float(of_token_N[order[-tenth:]].mean() / of_token_N.mean()),
+        "active_hardest_tenth_in_class": _in_class(of_token_N, losses_N, classes_N),
     }
+
+
+def classes_of(tokens_N: NDArray, vocab_size: int) -> NDArray:
+    """Class of each token, as an index of CLASSES; one class for all where tokens are no bytes."""
+    if vocab_size != 256:
+        return np.full(len(tokens_N), CLASSES.index("other"))
+    of_byte = np.full(256, CLASSES.index("other"))
+    for name, bytes_ in (("space", b" "), ("newline", b"\n"), ("digit", b"0123456789")):
+        of_byte[list(bytes_)] = CLASSES.index(name)
+    of_byte[[b for b in range(128) if chr(b).isalpha()]] = CLASSES.index("letter")
+    return of_byte[tokens_N]
+
+
+def by_class(active_LN: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray) -> Table:
+    """Experts a token (mean over layers) by class of the token that is read and decile of its loss within it."""
+    of_token_N, rows = active_LN.mean(0), []
+    for number, name in enumerate(CLASSES):
+        mine = np.flatnonzero(classes_N == number)
+        if len(mine) < DECILES:
+            continue
+        order = mine[np.argsort(losses_N[mine], kind="stable")]
+        for decile, part in enumerate(np.array_split(order, DECILES), 1):
+            rows.append([name, decile, len(part), float(of_token_N[part].mean()), float(losses_N[part].mean())])
+    return Table(columns=["class", "decile", "tokens", "experts", "loss"], rows=rows)
+
+
+def _in_class(of_token_N: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray) -> float:
+    """Experts of the hardest tenth of each class over the class's mean, mean over classes by their experts."""
+    hardest = expected = 0.0
+    for number in np.unique(classes_N):
+        mine = np.flatnonzero(classes_N == number)
+        tenth = max(1, len(mine) // DECILES)
+        order = mine[np.argsort(losses_N[mine], kind="stable")]
+        hardest += len(mine) * float(of_token_N[order[-tenth:]].mean())
+        expected += len(mine) * float(of_token_N[mine].mean())
+    return hardest / expected
 
 
 def curves(

@@ -19,8 +19,11 @@ from harness.models.experts import MixtureArchitecture, MixtureOfExperts, losses
 from harness.models.transformer import next_token_loss
 from harness.outcome import Table
 from harness.workloads._language_task import LanguageTask
+from harness.workloads._mixture_metrics import by_class, classes_of
 from harness.workloads._mixture_sections import Config
 
+BY_CLASS = "experts_by_class"
+"""Table of experts a token on the test split, by class of the token and decile of its loss."""
 LOAD = "expert_load"
 """Table of the test split's tokens by layer and expert."""
 
@@ -48,6 +51,8 @@ class Heard:
         """Experts of every token, part by part."""
         self.losses: list[Tensor] = []
         """Nats of every token, part by part."""
+        self.tokens: list[Tensor] = []
+        """Tokens that were read, part by part."""
 
     def tell(self, layer: int, routing: Routing) -> None:
         """Add a part's choices."""
@@ -57,6 +62,10 @@ class Heard:
     def experts_of_tokens(self) -> np.ndarray:
         """Experts of every token, (layers, tokens)."""
         return np.stack([torch.cat(parts).numpy() for parts in self.active])
+
+    def classes_of_tokens(self, vocab_size: int) -> np.ndarray:
+        """Class of every token that was read."""
+        return classes_of(torch.cat(self.tokens).numpy(), vocab_size)
 
     def losses_of_tokens(self) -> np.ndarray:
         """Nats of every token."""
@@ -143,6 +152,7 @@ class MixtureTask(LanguageTask):
         with self.autocast():
             mean, each_BT = next_token_losses(self.model(batch[:, :-1]), batch[:, 1:])
         self.heard.losses.append(each_BT.flatten().cpu())
+        self.heard.tokens.append(batch[:, :-1].flatten().cpu())
         return mean, each_BT.double().mean(1)
 
     def test(self) -> tuple[float, Mapping[str, Table]]:
@@ -151,4 +161,8 @@ class MixtureTask(LanguageTask):
             loss, tables = super().test()
         self.last = heard
         rows = [[n, e, int(c)] for n, counts in enumerate(heard.counts) for e, c in enumerate(counts.tolist())]
-        return loss, {**tables, LOAD: Table(columns=["layer", "expert", "tokens"], rows=rows)}
+        classes = heard.classes_of_tokens(self.corpus.vocab_size)
+        return loss, {
+            **tables, LOAD: Table(columns=["layer", "expert", "tokens"], rows=rows),
+            BY_CLASS: by_class(heard.experts_of_tokens(), heard.losses_of_tokens(), classes),
+        }  # fmt: skip

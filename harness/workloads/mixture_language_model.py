@@ -48,6 +48,9 @@ METRICS = {
     "active_loss_spearman": Metric(label="rank correlation of experts and loss"),
     "active_easiest_tenth": Metric(label="experts of the easiest tenth of tokens over the mean"),
     "active_hardest_tenth": Metric(label="experts of the hardest tenth of tokens over the mean"),
+    "active_hardest_tenth_in_class": Metric(
+        label="experts of the hardest tenth of each class of bytes over the class's mean"
+    ),
     "expert_evaluations": Metric(label="expert evaluations a token, over the run"),
     "auxiliary_loss_final": Metric(label="router's loss at the end", unit="nats per token"),
 }
@@ -169,4 +172,6 @@ def _on_test(task: MixtureTask) -> dict[str, float | None]:
 
     assert task.config.experts is not None
     counts = np.stack([c.numpy() for c in task.last.counts])
-    return of_test(counts, task.last.experts_of_tokens(), task.last.losses_of_tokens(), task.config.experts.active)
+    classes = task.last.classes_of_tokens(task.corpus.vocab_size)
+    experts, losses = task.last.experts_of_tokens(), task.last.losses_of_tokens()
+    return of_test(counts, experts, losses, classes, task.config.experts.active)

@@ -57,7 +57,10 @@ def _routing(method: Any, routing: Routing, logits: Tensor) -> Iterator[str]:
         yield "route: sums has no 'counts'"
     elif routing.sums["counts"].dtype != torch.int64 or not torch.equal(routing.sums["counts"], chosen.sum(0)):
         yield "route: sums['counts'] is not chosen_NE.sum(0) in int64"
-    (gradient,) = torch.autograd.grad((gates * chosen).sum(), logits, retain_graph=True, allow_unused=True)
+    gradient = None
+    if gates.requires_grad:
+        total = (gates * chosen).sum()
+        (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
     if gradient is None or not torch.isfinite(gradient).all() or not gradient.any():
         yield "route: the gates of chosen experts give the logits no finite gradient, so the router cannot learn"
     loss = routing.loss

@@ -158,9 +158,12 @@ def _write(store: Store, suite: Suite, name: str, plan: dict[str, Any], rows: li
     from harness.files import append_line, sealed
     from harness.planning import registering
     from harness.records.reference import write_reference
+    from harness.report.gather import corpora_of
 
     if entry := registering.commit(store, suite, plan["suite"]):
         plan = {**plan, "registration": entry, "ledger": registering.kept_ledger(store, entry)}
+    if corpora := corpora_of(rows, store):
+        plan = {**plan, "data": corpora}
     tables = tables_read(load_claims(suite.claims, suite.file))
     path = write_reference(store, suite.name, name, plan, rows, tables=tables)
     said = {"suite": suite.name, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -10,7 +10,7 @@ Input, one row or entry each, is plain pandas and dictionaries:
     suites      mapping or object: name, title, question, profile; optional workload (declares the metrics), axes,
                 size (which of them), figures, scale (a line), base, tuning, budget_minutes, note, notes, sources,
                 statistics (of probes, name -> what it is), recompute (commands), missing, changed_claims, history
-                (superseded designs, oldest first: design, reason, ledger: claims)
+                (superseded designs, oldest first: design, reason, ledger: claims), held_out (a line)
     claims      the fields of report.json (see CLAIM_FIELDS), and unit, published, notes, refused, confirmatory,
                 command, models (and corpus, in words), tuning (how hyperparameters were chosen, in words),
                 ran_at (parameters of our models: least, most), numerics_classes

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
+from harness.data.corpus import open_corpus
+from harness.errors import DataError, HarnessError
 from harness.planning import compose as suites
 from harness.planning.judging import judge
 from harness.planning.registering import registrations
@@ -49,6 +50,8 @@ class Gathered:
     """What the suite draws as it stands now: a figure shows records and changes none."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Superseded ledgers, see :func:`harness.planning.registration.history_of`."""
+    held_out: str = ""
+    """What of the held-out data stands in the train split too, in words."""
 
 
 @dataclass
@@ -86,6 +89,7 @@ def collect(store: Store, profile: str, names: Sequence[str] = (), *, reference:
         else:
             plan, rows = load_rows(store, name, profile, records)
         gathered = Gathered(plan, rows)
+        gathered.held_out = words.held_out_text(plan.get("data") or corpora_of(rows, store))
         _evaluate(gathered, known)
         out.append(gathered)
     return out
@@ -113,7 +117,7 @@ def _evaluate(gathered: Gathered, known: Registrations) -> None:
     trials, labels, corpus = trials_frame(rows), labels_of(gathered.plan["suite"]), corpus_of(rows)
     for found in (r.as_dict() for r in results):
         models, tuning = _models(found, trials, labels, corpus), words.tuned_text(found["tuned"], labels)
-        claim = {**found, "models": models, "tuning": tuning}
+        claim = {**found, "models": models, "tuning": tuning, "held_out": gathered.held_out}
         gathered.claims.append({**claim, "sentence": words.sentence(claim)})
 
 
@@ -121,6 +125,19 @@ def _models(claim: Mapping[str, Any], trials: pd.DataFrame, labels: Labels, corp
     """Models and corpus of the trials that a claim rests on, in words; empty where it rests on none."""
     used = trials[trials["identity"].isin(claim.get("identities") or [])]
     return words.scale_text(used, labels, corpus) if len(used) else ""
+
+
+def corpora_of(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
+    """Of each corpus that these trials read and that lies here: its name, and which shares stand in train, too."""
+    out = []
+    for digest in sorted({r.planned.trial.data for r in rows} - {""}):
+        try:
+            meta = open_corpus(store.data, digest).meta
+        except DataError:
+            continue
+        if shares := (meta.get("about") or {}).get("also_in_train"):
+            out.append({"name": str(meta.get("name", "")).replace("_", " "), **shares})
+    return out
 
 
 def corpus_of(rows: Sequence[Row]) -> str:
@@ -202,6 +219,7 @@ def _shown(g: Gathered, profile: str, reference: bool) -> dict[str, Any]:
         **suite,
         "figures": g.figures,
         "scale": scale_line(g),
+        "held_out": g.held_out,
         "statistics": _statistics(g.rows),
         "history": g.history,
         "notes": g.plan["notes"],

@@ -32,7 +32,7 @@ def block(claims: Sequence[Mapping[str, Any]]) -> str:
             "|---|---|---|---|",
             *(f"| {_says(c)} | {_here(c)} | {_scale(c)} | {_cell(words.badge(c).text)} |" for c in judged),
             "",
-            _cell(" ".join(t for t in (_tuning(claims), words.error_rate(claims, _sharing(claims))) if t)),
+            _cell(" ".join(t for t in (_tuning(claims), _family(claims), _held_out(claims)) if t)),
         ]
     if rest:
         lines += [
@@ -73,6 +73,17 @@ def _tuning(claims: Sequence[Mapping[str, Any]]) -> str:
         if claim.get("tuning"):
             said.setdefault(str(claim["tuning"]), {})[str(claim["suite"])] = None
     return " ".join(f"In {listed(suites)}: {text}." for text, suites in said.items())
+
+
+def _family(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How often a ledger like this one is wrong."""
+    return words.error_rate(claims, _sharing(claims))
+
+
+def _held_out(claims: Sequence[Mapping[str, Any]]) -> str:
+    """What of the held-out data stands in the train split too, each corpus once."""
+    said = dict.fromkeys(str(c.get("held_out") or "") for c in claims)
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in said if text)
 
 
 def _sharing(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -182,6 +182,7 @@ def _facts(suite: Mapping[str, Any], said: Labels) -> tuple[tuple[str, str], ...
     minutes = suite.get("budget_minutes")
     facts = (
         ("Scale", str(suite.get("scale") or "")),
+        ("Held-out data", str(suite.get("held_out") or "")),
         ("Hyperparameters", words.tuning_text(suite, said)),
         ("Sources", "; ".join(map(str, suite.get("sources") or ()))),
         ("Budget", numbers.duration(60 * minutes) if minutes else ""),

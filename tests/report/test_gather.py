@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness import data
+from harness.data import commands
 from harness.records.record import Row
+from harness.records.store import Store
 from harness.report import gather
 from harness.report.labels import Labels
 from harness.trial import Trial
@@ -45,3 +48,16 @@ def test_the_scale_of_a_claim_is_that_of_its_own_trials() -> None:
 
 def test_workloads_are_asked_for_their_metrics_without_torch() -> None:
     assert workload_module("language_model").METRICS["test_loss"].cap == "trivial_loss"
+
+
+def test_what_of_the_held_out_text_stands_in_train_too_is_found_in_the_corpora_that_lie_here(tmp_path) -> None:
+    text = tmp_path / "mine.txt"
+    text.write_text("\n\n".join(f"same\nfour\nlines\nhere\nthen {i}\nother {i * i}" for i in range(4000)))
+    spec = {"path": str(text), "split_by": "position"}
+    commands.build(spec, tmp_path)
+    digest = data.digest(spec, tmp_path)
+    planned: Any = SimpleNamespace(trial=Trial(workload="language_model", seed=0, config=MODEL, data=digest))
+    rows, here, elsewhere = [Row(planned, None)] * 2, SimpleNamespace(data=tmp_path), Store(tmp_path / "no")
+    assert gather.corpora_of(rows, elsewhere) == []
+    (found,) = gather.corpora_of(rows, here)  # type: ignore[arg-type]
+    assert found["name"] == "mine.txt" and found["lines"] == 4 and 0 < found["test"] < 1

@@ -11,14 +11,18 @@ import pandas as pd
 import pytest
 
 import harness.workloads
+from harness import sentinels
+from harness.execution.jobs import Folders
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
 from harness.planning.registering import register
 from harness.planning.suite import Suite
-from harness.records.plans import write_plan
+from harness.records.plans import load_rows, write_plan
 from harness.records.record import Record, RecordSet
+from harness.records.reference import write_reference
 from harness.records.store import Store
 from harness.report import gather
+from harness.trial import Trial
 from tests.toys import toy_ditherer
 
 SUITE: dict[str, Any] = {
@@ -52,21 +56,30 @@ SUITE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def ran(trial: Trial, lost: float = 0.0, **fields: Any) -> Record:
+    """The record that the toy codec leaves; ``lost``: dB that a change of its code costs."""
+    outcome = toy_ditherer.run(trial, toy_ditherer.Config.model_validate(trial.config), None)
+    metrics = {**outcome.metrics, "peak_ratio": (outcome.metrics["peak_ratio"] or 0.0) - lost}
+    return Record.model_validate({
+        "trial": trial.model_dump(), "status": "completed", "metrics": metrics, **fields,
+        "fingerprint": trial_fingerprint(trial), "numerics_class": "toy",
+    })  # fmt: skip
+
+
 @pytest.fixture
-def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gather.Built:
-    """The report of a run of the toy codec."""
+def codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the toy codec known as a workload."""
     folder = str(Path(toy_ditherer.__file__).parent)
     monkeypatch.setattr(harness.workloads, "__path__", [*harness.workloads.__path__, folder])
+
+
+@pytest.fixture
+def built(codec: None, tmp_path: Path) -> gather.Built:
+    """The report of a run of the toy codec."""
     store, records = Store(tmp_path), RecordSet()
     (suite,), under = register([Suite.model_validate(SUITE)], store)
     for item in make_plan(suite, records, None).pending:
-        trial = item.planned.trial
-        outcome = toy_ditherer.run(trial, toy_ditherer.Config.model_validate(trial.config), None)
-        record = Record.model_validate({
-            "trial": trial.model_dump(), "status": "completed", "metrics": outcome.metrics,
-            "fingerprint": trial_fingerprint(trial), "numerics_class": "toy",
-            "registrations": under[suite.key].of(item.planned),
-        })  # fmt: skip
+        record = ran(item.planned.trial, registrations=under[suite.key].of(item.planned))
         store.write(record)
         records.add(record)
     write_plan(store, suite.name, suite.profile, make_plan(suite, records, None).as_dict())
@@ -110,3 +123,20 @@ def test_nothing_outside_its_file_names_it() -> None:
     root = Path(harness.workloads.__file__ or "").parents[1]
     words = re.compile(r"peak_ratio|bits_per_sample|toy_ditherer")
     assert [f for f in root.rglob("*.py") if words.search(f.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(("lost", "status"), [(0.0, "identical"), (3.0, "regression"), (-3.0, "improvement")])
+def test_the_gate_judges_it_by_its_own_metric_and_its_own_good(
+    built: gather.Built, tmp_path: Path, lost: float, status: str
+) -> None:
+    store, suite = Store(tmp_path), Suite.model_validate(SUITE)
+    plan, rows = load_rows(store, suite.key, "cpu")
+    write_reference(store, suite.name, "cpu", plan, rows)
+
+    def head(jobs: Any) -> dict[str, Record]:
+        # Not the same everywhere: else there would be no scatter to judge by.
+        return {j.trial.identity: ran(j.trial, lost * (1 + 0.01 * (j.trial.seed % 7))) for j in jobs}
+
+    found = sentinels.gate([suite], store, head, Folders(data=tmp_path, work=tmp_path))
+    assert {j.arm: j.status for j in found.judgements} == {"plain": status, "dithered": status}
+    assert all(j.metric == ("peak_ratio" if lost else "") for j in found.judgements)

@@ -240,3 +240,13 @@ def test_the_scale_is_of_what_the_workload_declares() -> None:
     seen = Labels(metrics={"tokens": Metric(label="tokens seen")})
     assert words.scale_text(frame, seen) == "1M to 2M tokens seen"
     assert words.scale_text(frame, Labels()) == ""
+
+
+def test_what_of_the_held_out_text_stands_in_train_is_said_with_its_number() -> None:
+    corpus = {"name": "python sources", "lines": 4, "validation": 0.0444, "test": 0.0518}
+    assert words.held_out_text([corpus]) == (
+        "python sources: 4.4 % of the validation split's and 5.2 % of the test split's blocks of 4 lines also "
+        "stand in the train split"
+    )
+    assert words.held_out_text([{**corpus, "validation": None, "name": ""}]).startswith("5.2 % of the test split's")
+    assert words.held_out_text([]) == words.held_out_text([{"lines": 4, "validation": None, "test": None}]) == ""

@@ -12,7 +12,7 @@ from harness.workload import Cost, Metric, Outcome
 
 METHODS: dict[str, str] = {}
 METRICS = {
-    "peak_ratio": Metric(label="peak signal-to-noise ratio", unit="dB", shown=True, compared=True),
+    "peak_ratio": Metric(label="peak signal-to-noise ratio", unit="dB", shown=True, compared=True, better="higher"),
     "bits_per_sample": Metric(label="rate", unit="bits a sample", shown=True, compared=True),
 }
 

@@ -106,6 +106,25 @@ def scale_text(trials: pd.DataFrame, labels: Labels, corpus: str = "") -> str:
     return ", ".join([*parts, *([corpus] if corpus else [])])
 
 
+def held_out_text(corpora: Sequence[Mapping[str, Any]]) -> str:
+    """What of the held-out text the training text holds too, word for word; empty where nobody counted.
+
+    ``corpora``: of each its ``name``, ``lines`` (of a block), ``validation`` and ``test`` (shares of their blocks).
+    """
+    said = []
+    for corpus in corpora:
+        shares = [
+            f"{numbers.plain(100 * corpus[split], 2)} % of the {split} split's"
+            for split in ("validation", "test")
+            if corpus.get(split) is not None
+        ]
+        if shares:
+            name = f"{corpus['name']}: " if corpus.get("name") else ""
+            blocks = f"blocks of {corpus['lines']} lines also stand in the train split"
+            said.append(f"{name}{' and '.join(shares)} {blocks}")
+    return "; ".join(said)
+
+
 def sizes_text(trials: pd.DataFrame, axes: Sequence[str]) -> str:
     """``6 sizes × 3 seeds`` of the evaluation trials."""
     evaluated = trials[trials["role"] == "evaluation"] if "role" in trials else trials

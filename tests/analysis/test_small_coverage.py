@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.statistics import coverage
+from tests.calibration import coverage
 
 
 def allowed(gate, suites):

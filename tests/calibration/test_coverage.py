@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.statistics import coverage
+from tests.calibration import coverage
 
 pytestmark = pytest.mark.statistics
 SUITES = int(os.environ.get("HARNESS_STATISTICS_SUITES", "4000"))

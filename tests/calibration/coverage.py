@@ -18,7 +18,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.means import combine, mean_of_sizes
 from harness.analysis.selection import select
 from harness.workload import Metric
-from tests.statistics.simulate import CURVATURE, SCENARIOS, Law, chunked, suites, truth
+from tests.calibration.simulate import CURVATURE, SCENARIOS, Law, chunked, suites, truth
 
 Row = dict[str, Any]
 

@@ -16,6 +16,8 @@ from harness.analysis.evidence import Evidence, columns_needed
 from harness.analysis.shares import clopper_pearson
 
 RAN = ("completed", "diverged")
+FURTHER = ("numerics_class", "at_edge", "identity")
+"""Columns that a cell reads where the trials have them."""
 
 
 def cell_name(key: Any) -> str:
@@ -62,7 +64,11 @@ def evaluation(
     Diverged seeds take the metric's cap (for losses, the trivial loss); of a metric without one a mean over
     survivors is refused. Raises ClaimError naming claim and cure.
     """
-    trials = columns_needed(evidence, evidence.trials, ["arm", "role", "seed", "status", metric, *by], "trials")
+    needed = ["arm", "role", "seed", "status", metric, *by]
+    trials = columns_needed(evidence, evidence.trials, [*needed, *(where or {})], "trials")
+    # Called for every alternative analysis: rows of two dozen columns would be copied for the few that are read.
+    read = {*needed, *(where or {}), *extra, *FURTHER, "selected"}
+    trials = trials[[c for c in trials.columns if c in read]]
     rows = trials[(trials["role"] == "evaluation") & (trials["arm"] == arm)]
     rows = filtered(evidence, rows, where)
     if rows.empty:
@@ -115,7 +121,7 @@ def _cells(
 ) -> dict[Any, Seeds]:
     # Plain lists: called for every alternative analysis, and pandas is slow on few rows.
     columns = [*by, "seed", "status", metric, *extra]
-    columns += [c for c in ("numerics_class", "at_edge", "identity") if c in rows.columns]
+    columns += [c for c in FURTHER if c in rows.columns]
     out: dict[Any, Seeds] = {}
     for index, values in zip(rows.index, zip(*(rows[c].tolist() for c in columns), strict=True), strict=True):
         row = dict(zip(columns, values, strict=True))

@@ -26,9 +26,10 @@ def lr_curves(
 
     Only seeds that ran every LR of a width take part, so that the points of a curve are paired.
     """
-    trials = columns_needed(
-        evidence, evidence.trials, ["arm", "role", "seed", "status", axis, lr, metric], "trials"
-    )
+    columns = ["arm", "role", "seed", "status", axis, lr, metric, *(where or {})]
+    trials = columns_needed(evidence, evidence.trials, columns, "trials")
+    # Called for every alternative analysis: rows of two dozen columns would be copied for the few that are read.
+    trials = trials[[c for c in trials.columns if c == "identity" or c in columns]]
     rows = filtered(evidence, trials[(trials["arm"] == arm) & (trials["role"] == role)], where)
     rows = rows[rows["status"].isin(RAN) & rows[lr].notna()]
     if rows.empty:

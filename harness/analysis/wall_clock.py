@@ -20,6 +20,7 @@ def seconds_of(
     axes = evidence.cell_axes(None if size is None else [size])
     if not {"seconds_training", "steps", *axes} <= set(trials.columns):
         return None
+    trials = trials[[*dict.fromkeys(["arm", "role", "status", "seconds_training", "steps", *axes])]]
     done = trials[(trials["status"] == "completed") & trials["steps"].gt(0)]
     timed = done[done["role"] == "timing"]
     if timed.empty:

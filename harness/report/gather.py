@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from harness.data.corpus import open_corpus
 from harness.errors import DataError, HarnessError
 from harness.planning import compose as suites
+from harness.planning.hydra import SUFFIXES
 from harness.planning.judging import judge
 from harness.planning.registering import registrations
 from harness.planning.registration import Registrations, history_of
 from harness.planning.suite import Suite
 from harness.records.frames import curves_frame, probes_frame, trials_frame
-from harness.records.plans import load_rows, planned_profiles
+from harness.records.plans import key_of, load_rows, planned_profiles
 from harness.records.record import Row
 from harness.records.reference import read_reference
 from harness.records.store import Store
@@ -65,7 +66,7 @@ class Built:
 
 def _names(store: Store, profile: str, names: Sequence[str], reference: bool) -> list[str]:
     if names and list(names) != ["all"]:
-        return [Path(n).stem for n in names]
+        return [_key(store, n, profile, reference) for n in names]
     if reference:
         found = sorted(p.stem for p in (store.root / "reference" / profile).glob("*.jsonl"))
     else:
@@ -76,6 +77,13 @@ def _names(store: Store, profile: str, names: Sequence[str], reference: bool) ->
             f"{store.root}: no {what} at profile {profile!r}; run: harness run all profile={profile}"
         )
     return found
+
+
+def _key(store: Store, name: str, profile: str, reference: bool) -> str:
+    """What a suite's plan or reference is stored under: of a file, two of one name are told apart."""
+    if Path(name).suffix not in SUFFIXES:
+        return name if reference else key_of(store, name, profile)
+    return suites.load(name, profile).key
 
 
 def collect(store: Store, profile: str, names: Sequence[str] = (), *, reference: bool = False) -> list[Gathered]:

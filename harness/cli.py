@@ -18,8 +18,8 @@ from typing import Annotated
 
 import typer
 
-from harness import commands
-from harness.commands import _exit_codes, _guard
+from harness import commands, exit_codes
+from harness.commands import _guard
 
 
 def assemble(package: ModuleType, about: str, epilog: str = "") -> typer.Typer:
@@ -41,7 +41,7 @@ def assemble(package: ModuleType, about: str, epilog: str = "") -> typer.Typer:
         if found.ispkg:
             app.add_typer(assemble(module, module.__doc__ or ""), name=name)
         else:
-            said = f"Example: {module.EXAMPLE}\n\n{_exit_codes.told(module.EXITS)}"
+            said = f"Example: {module.EXAMPLE}\n\n{exit_codes.told(module.EXITS)}"
             app.command(name, epilog=said)(_guard.guarded(module.command))
     return app
 
@@ -58,7 +58,7 @@ app = assemble(
     commands,
     "Suites that turn claims about training methods into verdicts with their uncertainty and scale.",
     "Suites and overrides: harness run muon_scaling profile=cpu arms.muon.optimizer.momentum=0.9\n\n"
-    + _exit_codes.told(tuple(_exit_codes.MEANINGS)),
+    + exit_codes.told(tuple(exit_codes.MEANINGS)),
 )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data import integrity
 from harness.errors import HarnessError
 from harness.execution.jobs import Folders, Job
+from harness.exit_codes import OK, TRIAL_FAILED, USAGE
 from harness.plugins import write_copy
 from harness.records import importing
 from harness.records.record import FINISHED, Record
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, default=Path("results/data"))
     given = parser.parse_args(arguments)
     try:
-        return 3 if execute_round(given.round_file, given.out, given.data) else 0
+        return TRIAL_FAILED if execute_round(given.round_file, given.out, given.data) else OK
     except HarnessError as error:
         print(f"error: {error}")
-        return 2
+        return USAGE

@@ -6,7 +6,6 @@ Several suites run together share trials: each trial runs once, with every suite
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from harness.data.integrity import Stamp
 from harness.execution import jobs
 from harness.execution.executors import Executor
 from harness.execution.jobs import Folders, Job
+from harness.exit_codes import INTERRUPTED, TERMINATED
 from harness.fingerprint import trial_plugins
 from harness.planning.durations import estimate_seconds
 from harness.planning.plan import Plan, make_plan
@@ -156,7 +156,7 @@ def run(
                         after_store(Row(shared.planned, written.record))
         except (KeyboardInterrupt, SystemExit) as stop:
             # Ctrl-C or SIGTERM: the executor has yielded what was finished and stopped the rest.
-            summary.interrupted = 128 + (signal.SIGTERM if isinstance(stop, SystemExit) else signal.SIGINT)
+            summary.interrupted = TERMINATED if isinstance(stop, SystemExit) else INTERRUPTED
             summary.plans = _keep(plan_all(suites, records, store), store)
             break
     if not summary.interrupted:

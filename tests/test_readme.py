@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import contracts, registry
-from harness.commands import _exit_codes
+from harness import contracts, exit_codes, registry
 from harness.planning import compose
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +87,7 @@ def test_contributing_knows_every_room():
 
 def test_exit_codes_are_those_of_the_command():
     text = " ".join(README.split())
-    for code, meaning in _exit_codes.MEANINGS.items():
+    for code, meaning in exit_codes.MEANINGS.items():
         assert f"{code} {meaning}" in text
 
 

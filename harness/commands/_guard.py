@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 import typer
 
-from harness.commands._exit_codes import INTERRUPTED, OK, TERMINATED, UNEXPECTED, USAGE
 from harness.commands._options import complain, warn
 from harness.errors import HarnessError
+from harness.exit_codes import INTERRUPTED, OK, TERMINATED, UNEXPECTED, USAGE
 
 
 def guarded(function: Callable[..., int | None]) -> Callable[..., NoReturn]:

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from harness import runner
-from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import complain, warn
 from harness.commands._trial_display import Lines, TrialBar
 from harness.execution.executors import Executor, executor
+from harness.exit_codes import OK, TRIAL_FAILED
 from harness.numbers import duration
 from harness.planning.compose import parse_only
 from harness.planning.registering import register, registrations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from harness.commands._exit_codes import OK, USAGE
 from harness.commands._options import Plugins, Words, complain, load_suites
+from harness.exit_codes import OK, USAGE
 
 EXAMPLE = "harness check mine.yaml profile=cpu"
 EXITS = ()

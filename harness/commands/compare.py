@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import TRIAL_FAILED
 from harness.commands._options import DEFAULT_RESULTS, Executor, Reason, Results, Workers
 from harness.errors import HarnessError, PluginError
+from harness.exit_codes import TRIAL_FAILED
 
 EXAMPLE = "harness compare my_opt.py --suite muon_scaling profile=cpu"
 EXITS = (TRIAL_FAILED,)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import DEFAULT_RESULTS, Results
+from harness.exit_codes import OK, TRIAL_FAILED
 
 EXAMPLE = "harness execute round.zip --out executed"
 EXITS = (TRIAL_FAILED,)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.commands._exit_codes import NOTHING_COMPARED, OK, REGRESSION
 from harness.commands._options import (
     DEFAULT_RESULTS,
     Executor,
@@ -22,6 +21,7 @@ from harness.commands._options import (
     print_json,
 )
 from harness.errors import HarnessError
+from harness.exit_codes import NOTHING_COMPARED, OK, REGRESSION
 
 if TYPE_CHECKING:
     from harness.planning.suite import Suite

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import OK, REGRESSION
 from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, complain
+from harness.exit_codes import OK, REGRESSION
 
 EXAMPLE = "harness report profile=cpu --reference"
 EXITS = (REGRESSION,)

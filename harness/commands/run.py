@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import (
     DEFAULT_RESULTS,
     Executor,
@@ -19,6 +18,7 @@ from harness.commands._options import (
     Workers,
     load_suites,
 )
+from harness.exit_codes import OK, TRIAL_FAILED
 
 EXAMPLE = "harness run muon_scaling profile=cpu arms.muon.optimizer.momentum=0.9"
 EXITS = (TRIAL_FAILED,)

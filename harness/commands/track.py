@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.commands._exit_codes import OK, TRIAL_FAILED
 from harness.commands._options import DEFAULT_RESULTS, Json, Results, Words, complain, load_suites, print_json
 from harness.errors import HarnessError
+from harness.exit_codes import OK, TRIAL_FAILED
 from harness.files import read_json
 
 if TYPE_CHECKING:

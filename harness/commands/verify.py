@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import INTEGRITY, OK
 from harness.commands._options import DEFAULT_RESULTS, Json, Results, complain, print_json, warn
+from harness.exit_codes import INTEGRITY, OK
 
 EXAMPLE = "harness verify"
 EXITS = (INTEGRITY,)

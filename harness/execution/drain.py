@@ -13,6 +13,7 @@ from typing import Any
 from harness.execution.executors import OnEvent
 from harness.execution.jobs import Folders, Job
 from harness.execution.lane import Lane
+from harness.exit_codes import TERMINATED
 from harness.records.record import Record
 
 POLL_SECONDS = 0.1
@@ -45,7 +46,7 @@ class Interrupts:
     def pass_on(self) -> None:
         """Raise what the signal would have, if there was one."""
         if self.received == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(TERMINATED)
         if self.received is not None:
             raise KeyboardInterrupt
 

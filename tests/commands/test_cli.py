@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import commands as package
-from harness.commands import _exit_codes
+from harness import exit_codes
 from tests.terminal import ROOT, commands, harness, here
 
 COMMANDS = dict(commands())
@@ -72,8 +72,8 @@ def test_help_has_a_sentence_an_example_and_the_exit_codes(name):
     first = COMMANDS[name].help.partition("\n\n")[0]
     assert first[0].isupper() and first.rstrip().endswith("."), first
     assert f"Example: harness {name}" in text
-    for code in _exit_codes.ALWAYS:
-        assert f"{code} {_exit_codes.MEANINGS[code]}" in text
+    for code in exit_codes.ALWAYS:
+        assert f"{code} {exit_codes.MEANINGS[code]}" in text
 
 
 @pytest.mark.parametrize("name", leaves())
@@ -84,18 +84,32 @@ def test_every_parameter_is_explained(name):
 
 
 @pytest.mark.parametrize(("name", "code"), [
-    ("run", _exit_codes.TRIAL_FAILED), ("execute", _exit_codes.TRIAL_FAILED), ("compare", _exit_codes.TRIAL_FAILED),
-    ("report", _exit_codes.REGRESSION), ("regress", _exit_codes.REGRESSION),
-    ("regress", _exit_codes.NOTHING_COMPARED),
+    ("run", exit_codes.TRIAL_FAILED), ("execute", exit_codes.TRIAL_FAILED), ("compare", exit_codes.TRIAL_FAILED),
+    ("report", exit_codes.REGRESSION), ("regress", exit_codes.REGRESSION),
+    ("regress", exit_codes.NOTHING_COMPARED),
 ])  # fmt: skip
 def test_a_command_that_can_return_a_code_says_so(name, code):
-    assert f"{code} {_exit_codes.MEANINGS[code]}" in " ".join(here(name, "--help").stdout.split())
+    assert f"{code} {exit_codes.MEANINGS[code]}" in " ".join(here(name, "--help").stdout.split())
 
 
 def codes_in(tree):
     """Names of exit codes that this code mentions."""
-    known = {name for name in vars(_exit_codes) if name.isupper()}
+    known = {name for name in vars(exit_codes) if name.isupper()}
     return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & known
+
+
+def test_no_entry_and_no_signal_ends_with_a_number_of_its_own():
+    """A bare machine's ``execute`` and an interrupted run exit as the commands do."""
+    root = Path(exit_codes.__file__).parent
+    main = next(
+        n for n in ast.walk(ast.parse((root / "exchange.py").read_text()))
+        if isinstance(n, ast.FunctionDef) and n.name == "main"
+    )  # fmt: skip
+    assert codes_in(main) == {"OK", "TRIAL_FAILED", "USAGE"}
+    returned = {c.value for n in ast.walk(main) if isinstance(n, ast.Return) for c in ast.walk(n)
+                if isinstance(c, ast.Constant)}  # fmt: skip
+    assert not returned
+    assert not [f for f in root.rglob("*.py") if "128 +" in f.read_text()]
 
 
 def test_exit_codes_come_from_one_place():

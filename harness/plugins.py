@@ -46,8 +46,7 @@ class Plugin:
     @property
     def digest(self) -> str:
         """SHA-256 over the names and contents of its files, in hex."""
-        parts = sorted((name, hashlib.sha256(content).hexdigest()) for name, content in self.files.items())
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return digest_of_sources(self.files)
 
     @property
     def paths(self) -> set[Path]:
@@ -64,6 +63,12 @@ class Plugin:
         root = self.path.parent
         more = {f.relative_to(root).as_posix(): f.read_bytes() for f in sorted(folder.glob("*.py"))}
         return replace(self, files={**self.files, **more})
+
+
+def digest_of_sources(files: Mapping[str, bytes]) -> str:
+    """The digest of a plug-in with these files (name -> content), in any order."""
+    parts = sorted((name, hashlib.sha256(content).hexdigest()) for name, content in files.items())
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def read(path: Path) -> Plugin:

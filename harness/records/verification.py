@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from harness.data.corpus import META, open_corpus
 from harness.data.integrity import members
 from harness.data.integrity import verify as verify_corpus
 from harness.errors import DamagedError, DataError, StoreError
-from harness.files import TEMPORARY, has_checksum, links_below, open_sealed_file, unsealed
+from harness.files import TEMPORARY, digest_of_file, has_checksum, links_below, open_sealed_file, unsealed
+from harness.plugins import digest_of_sources
 from harness.records.accepted import ENTRY
 from harness.records.encoding import decode, file_name, read_record
 from harness.records.housekeeping import LOCKS
@@ -19,7 +21,7 @@ from harness.records.plans import plan_of_file
 from harness.records.record import Record
 from harness.records.reference import is_checksummed, read_reference
 from harness.records.store import Store
-from harness.trial import Trial
+from harness.trial import Trial, digest
 
 CHECKPOINT = "checkpoint.pt"
 """What harness.training calls its checkpoints; a workload with a loop of its own writes others."""
@@ -46,7 +48,8 @@ def verify(results: Path, *, data: bool = True) -> list[Finding]:
     """Read everything in a results folder through: records, artifacts, checkpoints, plans, logs, references and,
     unless ``data`` is false, corpora. Changes nothing; the damaged first."""
     store = Store(results)
-    parts: list[Part] = [_links, _records, _aside, _work, _plans, _logs, _references, *([_corpora] if data else [])]
+    parts: list[Part] = [_folders, _links, _records, _aside, _copies, _work, _plans, _logs, _references]
+    parts += [_corpora] if data else []
     return sorted((f for part in parts for f in part(store)), key=lambda f: (not f.damaged, f.path))
 
 
@@ -54,6 +57,20 @@ def _files(folder: Path) -> list[Path]:
     """Plain files at any depth; what a kill left half-written belongs to nobody."""
     found = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     return sorted(p for p in found if not p.name.startswith(TEMPORARY))
+
+
+def _folders(store: Store) -> Iterator[Finding]:
+    """What every store has, gone whole: a store's folders are made together, and nothing here removes one."""
+    made = {
+        store.records: "the records in it are lost; their trials will run again with the next harness run",
+        store.artifacts: "trials' files are lost; run again what left them",
+        store.plans: "nothing says which records count; plan again, no trial is repeated: harness run SUITE",
+    }
+    if any(folder.is_dir() for folder in (*made, store.work)):
+        yield from (Finding(folder, f"missing; {cure}") for folder, cure in made.items() if not folder.is_dir())
+    # A ledger is what a finished run left, and a run leaves a plan.
+    if store.plans.is_dir() and not _files(store.plans) and _files(store.runs / "ledgers"):
+        yield Finding(store.plans, f"empty, although runs were finished here; {made[store.plans]}")
 
 
 def _links(store: Store) -> Iterator[Finding]:
@@ -99,6 +116,30 @@ def _aside(store: Store) -> Iterator[Finding]:
             yield Finding(path, f"{error}; remove it: a finished record of its trial is kept")
     for path in _files(store.runs / "quarantine"):
         yield Finding(path, "in quarantine since a command met it; it counts for nothing", damaged=False)
+
+
+def _copies(store: Store) -> Iterator[Finding]:
+    """What travelled here and is read by trials: plug-ins' files, and artifacts that a round brought."""
+    for folder in _subfolders(store.runs / "plugins"):
+        content = {f.relative_to(folder).as_posix(): f.read_bytes() for f in _files(folder) if f.suffix == ".py"}
+        if digest_of_sources(content) != folder.name:
+            yield Finding(folder, "not the copy of a plug-in that its name says; remove it: it is copied again")
+    read: dict[str, set[str]] = {}
+    for path in _files(store.records):
+        with suppress(DamagedError):
+            record = read_record(path)
+            for name, identity in record.trial.needs.items():
+                read.setdefault(identity, set()).add(record.needs.get(name, ""))
+    for folder in _subfolders(store.runs / "needed"):
+        # What no trial has read yet is compared with its round before one does.
+        known = read.get(folder.name.partition(".")[0])
+        files = {f.relative_to(folder).as_posix(): digest_of_file(f) for f in _files(folder)}
+        if known and digest(files) not in known:
+            yield Finding(folder, "not what the trials here read; remove it and execute the round again")
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(TEMPORARY))
 
 
 def _work(store: Store) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Whatever happens to a file of a results folder, verification names it; and it names nothing that is well."""
 
+import hashlib
 import json
 import random
 import re
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import training
+from harness import plugins, training
 from harness.files import append_line, sealed, unsealed
 from harness.records import verification
 from harness.records.accepted import accept, accepted_file
 from harness.records.verification import verify
+from harness.trial import Trial, digest
 from tests.records.conftest import record
 from tests.records.mutations import harm, little_store
 
@@ -100,6 +102,63 @@ def test_a_record_that_a_plan_counts_is_missed(copy):
     assert found[path] == "missing, although s.cpu.json counts it; its trial will run again"
     # Its files belong to nobody now.
     assert any("a file of no record here" in what for what in found.values())
+
+
+@pytest.mark.parametrize("name", ["records", "plans", "artifacts"])
+def test_a_folder_that_is_gone_whole_is_missed(copy, name):
+    store = copy()
+    shutil.rmtree(store.runs / name)
+    found = {f.path: f.what for f in damage(store)}
+    assert found[store.runs / name].startswith("missing; ")
+
+
+def test_plans_that_are_gone_are_missed_where_a_run_was_finished(copy):
+    store = copy()
+    next(store.plans.iterdir()).unlink()
+    assert damage(store) == []
+    (store.runs / "ledgers").mkdir()
+    (store.runs / "ledgers" / "an_entry.json").write_text("{}")
+    assert [f.path for f in damage(store)] == [store.plans]
+
+
+def test_an_empty_folder_of_results_is_no_damage(tmp_path):
+    (tmp_path / "runs" / "logs").mkdir(parents=True)
+    assert verify(tmp_path) == []
+
+
+def test_harm_to_the_copy_of_a_plugin_is_found(copy, tmp_path):
+    store = copy()
+    (tmp_path / "helper.py").write_text("X = 1\n")
+    (tmp_path / "mine.py").write_text("import helper\n")
+    plugin = plugins.read(tmp_path / "mine.py")
+    plugins.write_copy(plugin, store.runs / "plugins")
+    assert verify(store.root) == []
+    folder = store.runs / "plugins" / plugin.digest
+    for harmed in ("helper.py", "mine.py"):
+        text = (folder / harmed).read_text()
+        (folder / harmed).write_text(text + "# more\n")
+        assert [f.path for f in damage(store)] == [folder]
+        (folder / harmed).write_text(text)
+    (folder / "helper.py").unlink()
+    assert "remove it: it is copied again" in damage(store)[0].what
+
+
+def test_harm_to_artifacts_that_a_round_brought_is_found(copy):
+    store = copy()
+    content = b"weights"
+    files = {"model.bin": hashlib.sha256(content).hexdigest()}
+    reader = record(50, needs={"model": digest(files)}, trial=Trial(
+        workload="toy", config={}, seed=50, needs={"model": "ab" * 16}
+    ))  # fmt: skip
+    store.write(reader)
+    brought = store.runs / "needed" / f"{'ab' * 16}.0123456789"
+    brought.mkdir(parents=True)
+    (brought / "model.bin").write_bytes(content)
+    assert verify(store.root) == []
+    (brought / "model.bin").write_bytes(content[::-1])
+    assert [f.path for f in damage(store)] == [brought]
+    (brought / "model.bin").unlink()
+    assert [f.path for f in damage(store)] == [brought]
 
 
 def test_files_that_no_record_names_are_listed(copy):

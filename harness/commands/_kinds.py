@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from harness import probes, registry, workloads
 from harness.commands._arguments import MEANINGS
 from harness.commands._describe import Described, Field, fields_of, parameters_of
-from harness.errors import unknown
+from harness.errors import SuiteError, unknown
 from harness.execution import executors
 from harness.planning import compose
 from harness.planning.suite import PROFILES, Suite
@@ -52,7 +52,7 @@ def kinds() -> dict[str, Kind]:
     """Name -> kind, in the order in which a reader meets them."""
     found = [
         Kind(name="suite", plural="suites", entries=_suites),
-        Kind(name="profile", plural="profiles", entries=_profiles),
+        Kind(name="profile", plural="profiles", entries=_profiles, describe=_profile),
         Kind(name="workload", plural="workloads", entries=_workloads, describe=_workload),
         *(_method_kind(kind, folder) for kind, folder in registry.KINDS.items()),
         Kind(name="probe", plural="probes", entries=_probes, describe=_probe),
@@ -106,6 +106,25 @@ ABOUT_PROFILES = {
     "gpu": "one H200-class card",
     "paper": "the published settings, where the hardware is there",
 }
+
+
+def _profile(name: str) -> Described:
+    """What a profile is, and which shipped suites have it."""
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES)
+    having = [n for n in compose.shipped() if _has_profile(n, name)]
+    return Described(
+        kind="profile", name=name, summary=ABOUT_PROFILES[name],
+        facts=[f"suites that have it: {', '.join(having) or 'none'}", f"use: harness run SUITE profile={name}"],
+    )  # fmt: skip
+
+
+def _has_profile(suite: str, profile: str) -> bool:
+    try:
+        compose.load(suite, profile)
+    except SuiteError:
+        return False
+    return True
 
 
 # --- methods -----------------------------------------------------------------------------------------------

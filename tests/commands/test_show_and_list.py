@@ -100,6 +100,7 @@ def test_every_field_has_a_line_that_says_what_it_is(kind, name):
     ("probe.spectra", ["samples: int >= 2, <= 1000 = 8", "Steps measured"]),
     ("workload.language_model", ["model.width: int > 0 required", "Channels of the residual stream",
                                  "test_loss: test loss, nats per token, shown, compared, capped at trivial_loss"]),
+    ("profile.smoke", ["plumbing: a few tiny trials, no verdicts", "effective_rank", "muon_scaling"]),
     ("suite", ["arms: ", "tuning.budget: int >= 1, <= 10000 required", "cache hits count"]),
 ])  # fmt: skip
 def test_show_says(word, lines):
@@ -121,6 +122,7 @@ def test_show_of_a_suite_is_the_suite_as_resolved():
     ("figure.loss_against_rl", "Did you mean 'loss_against_lr'"),
     ("probe.spectre", "Did you mean 'spectra'"),
     ("workload.language_modell", "Did you mean 'language_model'"),
+    ("profile.cpuu", "Did you mean 'cpu'"),
     ("moun_scaling", "Did you mean 'muon_scaling'"),
 ])  # fmt: skip
 def test_show_of_an_unknown_name_suggests(word, message):

@@ -17,6 +17,8 @@ from harness.errors import HarnessError
 
 MOST_NODES = 200_000
 """Values that a text may come to, aliases expanded: beyond, it is a bomb."""
+FOREIGN = ("set", "omap", "pairs", "timestamp", "binary")
+"""Tags of YAML whose values are no plain data: no suite can hold a date or bytes."""
 _ZEROS = re.compile(r"^[-+]?0[0-9_]+$")
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -104,6 +106,10 @@ def parse_yaml(text: str, where: str) -> Any:
     except (RecursionError, ValueError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise ReadingError(f"{where}: not valid YAML: {reason}") from None
+    except (KeyError, IndexError) as error:
+        # PyYAML takes a tag at its word: !!bool maybe, !!int ''.
+        reason = f"a value is not what its tag says ({error})"
+        raise ReadingError(f"{where}: not valid YAML: {reason}") from None
 
 
 def _bounded(root: yaml.Node, where: str) -> None:
@@ -116,6 +122,9 @@ def _bounded(root: yaml.Node, where: str) -> None:
         if id(node) not in sizes:
             inside = above | {id(node)}
             children: list[yaml.Node] = []
+            if (tag := node.tag.removeprefix("tag:yaml.org,2002:")) in FOREIGN:
+                place = f"{where}:{node.start_mark.line + 1}"
+                raise ReadingError(f"{place}: tag !!{tag} is not read; write text, a number, a list or a mapping")
             if isinstance(node, yaml.MappingNode):
                 children = [n for pair in node.value for n in pair]
             elif isinstance(node, yaml.SequenceNode):

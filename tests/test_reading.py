@@ -39,6 +39,15 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("!!python/object:os.system {}", "could not determine a constructor"),
         ("[" * 5000, "too deeply nested"),
         ("a: *nowhere", "found undefined alias"),
+        ("a: !!bool maybe", "t: not valid YAML: a value is not what its tag says"),
+        ("a: !!int ''", "t: not valid YAML: a value is not what its tag says"),
+        ("a: !!float abc", "could not convert string to float: 'abc'"),
+        ("a: " + "9" * 5000, "t: not valid YAML: Exceeds the limit"),
+        ("a: 1\nb: !!timestamp 2020-01-01", "t:2: tag !!timestamp is not read; write text, a number, a list or a"),
+        ("a: !!timestamp x", "tag !!timestamp is not read"),
+        ("a: !!set {x}", "tag !!set is not read"),
+        ("a: !!omap [x: 1]", "tag !!omap is not read"),
+        ("a: !!binary aGk=", "tag !!binary is not read"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_line(text, message):

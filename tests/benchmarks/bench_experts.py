@@ -2,9 +2,8 @@
 
     pytest tests/benchmarks/bench_experts.py --benchmark-enable -o python_files='bench_*.py' -s
 
-Forward and backward, float32, one thread; the three take turns, and the ratios of the least times are printed: machines
-are noisy, turns are not. Targets (specification of the suite): 1.45 at width 128 and 8,192 tokens, 2 at width 64, and no
-slower than the loop.
+Forward and backward, float32, one thread; the forms take turns, and the ratios of the least times are printed, as
+machines are noisy. Aims: 1.45 of dense at width 128 and 8,192 tokens, 2 at width 64, and no slower than the loop.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ MEANINGS = {
     "baseline": "The arm that it is compared with.",
     "arms": "Arms that take part; default: all, in the report's order.",
     "pool": "Arms whose scatter is pooled.",
+    "frontier": "Arm whose cells, joined by a line, are the frontier.",
     "axis": "The suite's axis that it runs over; default: the suite's size axis.",
     "size": "Column that tells the sizes apart; default: the suite's axes.",
     "width": "Column of widths.",
@@ -19,6 +20,8 @@ MEANINGS = {
     # What is measured.
     "metric": "The metric, as records call it; `harness show workload.NAME` lists them.",
     "compute": "Column of the compute that was spent.",
+    "cost": "Metric of what was spent, along which the frontier runs.",
+    "reached": "Metric that is 1 where the event came, and 0 where it did not.",
     "lr": "Column of the learning rate.",
     "at": "Learning rate at which all are compared.",
     "curve": "The curve, as records call it.",

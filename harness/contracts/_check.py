@@ -23,7 +23,8 @@ def check_method(kind: str, name: str) -> list[str]:
     contract = importlib.import_module(f"harness.contracts.{kind}")
     missing = [m for m in _members(contract.PROTOCOL) if not hasattr(method, m)]
     if missing:
-        return [f"{where}: lacks {', '.join(missing)}; see {contract.PROTOCOL.__name__} in {contract.PROTOCOL.__module__}"]
+        protocol = contract.PROTOCOL
+        return [f"{where}: lacks {', '.join(missing)}; see {protocol.__name__} in {protocol.__module__}"]
     try:
         return [f"{where}: {problem}" for problem in contract.check(method)]
     except Exception as error:

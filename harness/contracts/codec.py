@@ -77,7 +77,7 @@ def _about(encoded: Any, image: np.ndarray, kept: np.ndarray) -> str:
 
 
 def _strange_payloads(method: Any, payload: bytes, size: tuple[int, int], denoiser: Any) -> Iterator[str]:
-    """A payload cut short, made longer, or with a flipped bit is an error with its class or an image of this size."""
+    """A payload cut short, made longer or with a flipped bit is a DamagedError or an image of this size."""
     flipped = [payload[:i] + bytes([payload[i] ^ 1 << b]) + payload[i + 1 :]
                for i, b in product(range(min(len(payload), 3)), (0, 7))]  # fmt: skip
     for strange in (payload[:-1], payload + b"\0", *flipped):

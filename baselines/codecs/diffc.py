@@ -1,0 +1,153 @@
+"""DiffC (2206.08889; 2412.12935) in real bytes: each step sends a sample of the true posterior.
+
+The step's noise is a draw from N(shift, I), shift = (data / noise) (x0 - x0_hat): its KL divergence from the
+sampler's own N(0, I) is |shift|^2 / 2 nats. Dimensions are dealt into chunks of at most 8 bits of it, each sent
+as the index of a codeword by the Poisson functional representation:
+
+    k = argmin_k T_k / w_k,   T_k the arrivals of a Poisson process,   w_k = exp(<C(k), s> - |s|^2 / 2)
+
+over 2^16 codewords: at 8 bits a chunk the draw is exact within 1 %, at the 14 of the published code it falls 13 %
+short. Of what the decoder must know everything is in the payload: the number of chunks, and the indices, by octave
+(adaptive arithmetic code; an octave of Zipf's law is nearly flat, so the rest is plain). Steps below time ``stop``
+send nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from baselines.codecs import _chunks, _schedule, _trajectory
+from baselines.codecs._by_step import codeword
+from baselines.codecs._codebook import open_codebook
+from baselines.codecs._range_coder import Decoder, Encoder
+from baselines.codecs._schedule import Step
+from harness.errors import DamagedError
+from harness.methods.codecs import Encoded
+from harness.registry import register
+
+
+@register("codec")
+@dataclass(frozen=True, kw_only=True)
+class DiffC:
+    """Samples of the posterior, sent in chunks."""
+
+    trained: ClassVar[bool] = True
+
+    steps: int = 50
+    """Steps of the sampler, at most 1,000."""
+    stop: int = 300
+    """Time, of 1,000, below which nothing is sent: the rate."""
+    output: Literal["mean", "flow", "sample"] = "mean"
+    """What follows below it: the denoiser's mean at once, the probability flow, or the ancestral sampler."""
+    codebook: str = "hadamard"
+    """Method of the kind codebook from which candidates come."""
+    seed: int = 0
+    """Which codebook of its kind."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.steps <= _schedule.TIMES:
+            raise ValueError(f"DiffC: steps must lie in 2 to {_schedule.TIMES}, got {self.steps}")
+        if not 1 <= self.stop <= _schedule.TIMES:
+            raise ValueError(f"DiffC: stop must lie in 1 to {_schedule.TIMES}, got {self.stop}")
+        if not 0 <= self.seed < 1 << 31:
+            raise ValueError(f"DiffC: seed must lie in 0 to 2^31 - 1, got {self.seed}")
+
+    def encode(self, image: np.ndarray, denoiser: Any) -> Encoded:
+        """Send a sample of the posterior of each step."""
+        x0 = _trajectory.to_model(image, _trajectory.needed(denoiser, "diffc")).view(1, -1)
+        encoder = Encoder()
+        level = 0
+        draws = np.random.Generator(np.random.Philox(key=[self.seed, 1]))
+
+        def choose(step: Step, x0_hat: Tensor) -> Tensor:
+            nonlocal level
+            shift = (x0 - x0_hat).mul_(step.data / step.noise)[0]
+            chunks = _chunks.Chunks.for_shift(shift, step, self.codebook, self.seed, level)
+            _write_level(encoder, level, chunks.level)
+            level = chunks.level
+            indices = chunks.draw(shift, draws)
+            for index in indices:
+                _write_index(encoder, chunks.number, index)
+            return chunks.noise(indices)
+
+        reconstruction = self._walk(image.shape[:2], denoiser, choose)
+        payload = encoder.finish()
+        return Encoded(payload=payload, bits=8 * len(payload), reconstruction=reconstruction)
+
+    def decode(self, payload: bytes, size: tuple[int, int], denoiser: Any) -> np.ndarray:
+        """Walk with the samples that were sent."""
+        _trajectory.needed(denoiser, "diffc")
+        if payload.endswith(b"\0"):
+            raise DamagedError("its payload ends in zeros that nobody wrote")
+        decoder = Decoder(payload)
+        level = 0
+
+        def read(step: Step, x0_hat: Tensor) -> Tensor:
+            nonlocal level
+            level = _read_level(decoder, level)
+            chunks = _chunks.Chunks(x0_hat.numel(), step, self.codebook, self.seed, level)
+            indices = [_read_index(decoder, chunks.number) for _ in range(chunks.number)]
+            if decoder.spent:
+                raise DamagedError("its payload ends before the image does")
+            return chunks.noise(indices)
+
+        return self._walk(size, denoiser, read)
+
+    def walked(self) -> tuple[Step, ...]:
+        """The steps that are walked; those that add noise and lie at ``stop`` or above send a sample."""
+        every = _schedule.steps(self.steps)
+        sent = sum(s.time >= self.stop for s in every[:-1])
+        if self.output == "mean":
+            return _schedule.ended(every[: sent + 1])
+        return (*every[:sent], *_schedule.flow(every[sent:])) if self.output == "flow" else every
+
+    def _walk(self, size: tuple[int, int], denoiser: Any, chosen: Any) -> np.ndarray:
+        padded = _trajectory.padded_size(size, denoiser)
+        codebook = open_codebook(self.codebook, self.seed, 3 * padded[0] * padded[1], 1)
+
+        def choose(step: Step, x0_hat: Tensor) -> Tensor:
+            sent = step.time >= self.stop
+            return chosen(step, x0_hat) if sent else codeword(codebook, step.number, 0)
+
+        start = codeword(codebook, self.steps + 1, 0)
+        return _trajectory.to_image(_trajectory.walk(denoiser, self.walked(), start, padded, choose), size)
+
+
+# --- what is sent of a step ----------------------------------------------------------------------------------
+
+
+def _write_level(encoder: Encoder, before: int, level: int) -> None:
+    """How many levels more than the step before: chunks never become fewer."""
+    for i in range(level - before):
+        encoder.bit(("level", min(i, 3)), 1)
+    encoder.bit(("level", min(level - before, 3)), 0)
+
+
+def _read_level(decoder: Decoder, before: int) -> int:
+    level = before
+    while decoder.bit(("level", min(level - before, 3))):
+        level += 1
+        if level >= len(_chunks.LEVELS):
+            raise DamagedError("its payload asks for more chunks than there are")
+    return level
+
+
+def _write_index(encoder: Encoder, number: int, index: int) -> None:
+    """The octave of index + 1 bit by bit, then its place in the octave."""
+    octave = (index + 1).bit_length() - 1
+    for i in range(octave):
+        encoder.bit((number > 1, i), 1)
+    if octave < _chunks.CANDIDATE_BITS:
+        encoder.bit((number > 1, octave), 0)
+    encoder.plain(index + 1 - (1 << octave), octave)
+
+
+def _read_index(decoder: Decoder, number: int) -> int:
+    octave = 0
+    while octave < _chunks.CANDIDATE_BITS and decoder.bit((number > 1, octave)):
+        octave += 1
+    return (1 << octave) + decoder.plain(octave) - 1

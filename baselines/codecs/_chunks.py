@@ -56,12 +56,12 @@ class Chunks:
         order, _ = _deal(size, seed)
         nats_N = shift_N[order].double().square_().div_(2).cumsum(0).cpu().numpy()
         while True:
-            dims = -(-size // LEVELS[level])
-            if dims < LEAST and level:
+            if level > highest_level(size):
                 raise HarnessError(
                     f"codec 'diffc': the step at time {step.time} has {nats_N[-1] / math.log(2):,.0f} bits to "
                     f"send, more than chunks of {CHUNK_BITS:.0f} can hold here; set stop above {step.time}"
                 )
+            dims = -(-size // LEVELS[level])
             ends = nats_N[np.minimum(np.arange(1, LEVELS[level] + 1) * dims, size) - 1]
             if np.diff(ends, prepend=0.0).max() <= CHUNK_BITS * math.log(2):
                 return cls(size, step, codebook, seed, level)
@@ -125,6 +125,11 @@ class Chunks:
     def _key(self, block: int) -> int:
         """Number of a codebook that no other step and block has."""
         return self._step.number << CANDIDATE_BITS | block
+
+
+def highest_level(size: int) -> int:
+    """The level of the most chunks that so many numbers are dealt to."""
+    return max(sum(size >= LEAST * number for number in LEVELS) - 1, 0)
 
 
 @lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ class DiffC:
 
         def read(step: Step, x0_hat: Tensor) -> Tensor:
             nonlocal level
-            level = _read_level(decoder, level)
+            level = _read_level(decoder, level, _chunks.highest_level(x0_hat.numel()))
             chunks = _chunks.Chunks(x0_hat.numel(), step, self.codebook, self.seed, level)
             indices = [_read_index(decoder, chunks.number) for _ in range(chunks.number)]
             if decoder.spent:
@@ -127,11 +127,11 @@ def _write_level(encoder: Encoder, before: int, level: int) -> None:
     encoder.bit(("level", min(level - before, 3)), 0)
 
 
-def _read_level(decoder: Decoder, before: int) -> int:
+def _read_level(decoder: Decoder, before: int, highest: int) -> int:
     level = before
     while decoder.bit(("level", min(level - before, 3))):
         level += 1
-        if level >= len(_chunks.LEVELS):
+        if level > highest:
             raise DamagedError("its payload asks for more chunks than there are")
     return level
 

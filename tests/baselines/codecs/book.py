@@ -1,4 +1,9 @@
-import math, numpy as np, torch
+import math
+
+import numpy as np
+import torch
+
+
 class Book:
     def __init__(self, seed, size):
         self.seed, self.n = seed, size

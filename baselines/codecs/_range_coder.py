@@ -1,32 +1,42 @@
-"""Adaptive binary arithmetic coding in integers: carry-less to no rounding, equal on every machine.
+"""Adaptive binary arithmetic coding in integers: equal on every machine.
 
-The coder of LZMA (a 32-bit range, 11-bit probabilities that move a 16th of the way at each bit), whose decoder
-needs no side information: probabilities begin at one half, and both sides learn them.
+The coder of LZMA (a 32-bit range, carries that go into what is written) with probabilities that both sides learn
+from what was coded, first fast and then slower: no side information. A context's estimate after n bits, k of them
+zeros, is (k + 1/2) / (n + 1) up to rounding, as long as n is small; later ones count for more.
 """
 
 from __future__ import annotations
 
 import math
 
+from harness.errors import DamagedError
+
 _TOP = 1 << 24
-_SCALE = 11
-_RATE = 4
+_SCALE = 15
+_LEAST = 32
+"""Smallest probability of a bit, in units of 2^-15."""
+_SLOWEST = 62
+"""Bits after which a context learns no slower."""
+_FLUSHED = 4
+"""Bytes of the range that are left to write at the end, zeros apart."""
 
 
 class Model:
     """Probabilities of the zero bit, by context; each moves with what was coded in it."""
 
     def __init__(self) -> None:
-        self._zero: dict[object, int] = {}
+        self._seen: dict[object, tuple[int, int]] = {}
 
     def zero(self, context: object) -> int:
-        """Probability of a zero in units of 2^-11; at least 31 and at most 2,017 of them."""
-        return self._zero.get(context, 1 << _SCALE - 1)
+        """Probability of a zero in units of 2^-15."""
+        return self._seen[context][0] if context in self._seen else 1 << _SCALE - 1
 
     def learn(self, context: object, bit: int) -> None:
         """Move towards the bit that was seen."""
-        p = self.zero(context)
-        self._zero[context] = p - (p >> _RATE) if bit else p + ((1 << _SCALE) - p >> _RATE)
+        zero, count = self._seen.get(context, (1 << _SCALE - 1, 0))
+        zero += ((0 if bit else 1 << _SCALE) - zero) // (count + 2)
+        zero = min(max(zero, _LEAST), (1 << _SCALE) - _LEAST)
+        self._seen[context] = zero, min(count + 1, _SLOWEST)
 
 
 class Encoder:
@@ -78,17 +88,18 @@ class Encoder:
         return self._low >> 24
 
     def finish(self) -> bytes:
-        """The bytes; as few as name a number in the last range, zeros after them left out."""
+        """The bytes; at the end as few as name a number in the last range, zeros after them left out."""
+        sent = len(self._out)
         # The number in [low, low + range) with the most trailing zeros.
         for width in range(32, -1, -1):
             value = self._low + (1 << width) - 1 >> width << width
             if value < self._low + self._range:
                 break
         self._low = value
-        for _ in range(4):
+        for _ in range(_FLUSHED):
             self._out += self._carried().to_bytes(1, "big")
             self._low = (self._low & 0xFFFFFF) << 8
-        return bytes(self._out).rstrip(b"\0")
+        return bytes(self._out[:sent]) + bytes(self._out[sent:]).rstrip(b"\0")
 
 
 class Decoder:
@@ -96,15 +107,22 @@ class Decoder:
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
-        self._at = 4
-        self._code = int.from_bytes(payload[:4].ljust(4, b"\0"), "big")
+        self._at = _FLUSHED
+        self._code = int.from_bytes(payload[:_FLUSHED].ljust(_FLUSHED, b"\0"), "big")
         self._range = 0xFFFFFFFF
         self._model = Model()
 
     @property
-    def spent(self) -> bool:
-        """Whether bytes were read that lie more than a range's width behind the payload's end."""
-        return self._at > len(self._payload) + 4
+    def left(self) -> int:
+        """Bytes that were not needed yet: below 0 where the payload was shorter than what was read from it."""
+        return len(self._payload) - (self._at - _FLUSHED)
+
+    def finish(self) -> None:
+        """Raises DamagedError where the payload ends elsewhere than the encoder's would."""
+        if self.left < 0:
+            raise DamagedError("its payload ends before the image does")
+        if self.left > _FLUSHED or (self.left and self._payload.endswith(b"\0")):
+            raise DamagedError("its payload goes on after the image ends")
 
     def bit(self, context: object) -> int:
         """The next bit of this context."""

@@ -6,10 +6,11 @@ as the index of a codeword by the Poisson functional representation:
 
     k = argmin_k T_k / w_k,   T_k the arrivals of a Poisson process,   w_k = exp(<C(k), s> - |s|^2 / 2)
 
-over 2^16 codewords: at 8 bits a chunk the draw is exact within 1 %, at the 14 of the published code it falls 13 %
-short. Of what the decoder must know everything is in the payload: the number of chunks, and the indices, by octave
-(adaptive arithmetic code; an octave of Zipf's law is nearly flat, so the rest is plain). Steps below time ``stop``
-send nothing.
+over 2^16 codewords. At 8 bits a chunk the draw reaches 98 % of its shift, later steps send what was missed, and the
+distortion is the closed form's within 1 %; at the 14 bits of the published code it falls 13 % short. All that the
+decoder must know is in the payload: the number of chunks, and the indices by octave (adaptive arithmetic code, which
+learns what a divergence per step would tell; an octave of Zipf's law is nearly flat, so the rest is plain). Steps
+below time ``stop`` send nothing.
 """
 
 from __future__ import annotations
@@ -43,10 +44,8 @@ class DiffC:
     """Time, of 1,000, below which nothing is sent: the rate."""
     output: Literal["mean", "flow", "sample"] = "mean"
     """What follows below it: the denoiser's mean at once, the probability flow, or the ancestral sampler."""
-    codebook: str = "hadamard"
-    """Method of the kind codebook from which candidates come."""
     seed: int = 0
-    """Which codebook of its kind."""
+    """Which candidates, and which noise where none is sent."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= _schedule.TIMES:
@@ -66,7 +65,7 @@ class DiffC:
         def choose(step: Step, x0_hat: Tensor) -> Tensor:
             nonlocal level
             shift = (x0 - x0_hat).mul_(step.data / step.noise)[0]
-            chunks = _chunks.Chunks.for_shift(shift, step, self.codebook, self.seed, level)
+            chunks = _chunks.Chunks.for_shift(shift, step, self.seed, level)
             _write_level(encoder, level, chunks.level)
             level = chunks.level
             indices = chunks.draw(shift, draws)
@@ -81,21 +80,21 @@ class DiffC:
     def decode(self, payload: bytes, size: tuple[int, int], denoiser: Any) -> np.ndarray:
         """Walk with the samples that were sent."""
         _trajectory.needed(denoiser, "diffc")
-        if payload.endswith(b"\0"):
-            raise DamagedError("its payload ends in zeros that nobody wrote")
         decoder = Decoder(payload)
         level = 0
 
         def read(step: Step, x0_hat: Tensor) -> Tensor:
             nonlocal level
             level = _read_level(decoder, level, _chunks.highest_level(x0_hat.numel()))
-            chunks = _chunks.Chunks(x0_hat.numel(), step, self.codebook, self.seed, level)
+            chunks = _chunks.Chunks(x0_hat.numel(), step, self.seed, level)
             indices = [_read_index(decoder, chunks.number) for _ in range(chunks.number)]
-            if decoder.spent:
-                raise DamagedError("its payload ends before the image does")
+            if decoder.left < 0:
+                decoder.finish()
             return chunks.noise(indices)
 
-        return self._walk(size, denoiser, read)
+        image = self._walk(size, denoiser, read)
+        decoder.finish()
+        return image
 
     def walked(self) -> tuple[Step, ...]:
         """The steps that are walked; those that add noise and lie at ``stop`` or above send a sample."""
@@ -107,7 +106,7 @@ class DiffC:
 
     def _walk(self, size: tuple[int, int], denoiser: Any, chosen: Any) -> np.ndarray:
         padded = _trajectory.padded_size(size, denoiser)
-        codebook = open_codebook(self.codebook, self.seed, 3 * padded[0] * padded[1], 1)
+        codebook = open_codebook(_chunks.CODEBOOK, self.seed, 3 * padded[0] * padded[1], 1)
 
         def choose(step: Step, x0_hat: Tensor) -> Tensor:
             sent = step.time >= self.stop

@@ -73,12 +73,17 @@ def test_the_arithmetic_coder_gives_back_what_it_was_given(symbols):
         else:
             encoder.bit(context, value & 1)
     payload = encoder.finish()
-    assert not payload.endswith(b"\0")
     assert 8 * len(payload) <= encoder.information + 16
     decoder = Decoder(payload)
     for context, value in symbols:
         assert decoder.bit(context) == value & 1 if context else decoder.plain(7) == value
-    assert not decoder.spent
+    decoder.finish()
+    for longer in (payload + b"\0", payload + b"\1" * 5):
+        decoder = Decoder(longer)
+        for context, _ in symbols:
+            decoder.bit(context) if context else decoder.plain(7)
+        with pytest.raises(DamagedError, match="its payload goes on after the image ends"):
+            decoder.finish()
 
 
 def test_a_carry_goes_through_bytes_of_ones():
@@ -105,4 +110,6 @@ def test_reading_on_behind_the_payload_is_noticed():
     decoder = Decoder(b"\x12\x34")
     for _ in range(8):
         decoder.plain(8)
-    assert decoder.spent
+    assert decoder.left == -6
+    with pytest.raises(DamagedError, match="its payload ends before the image does"):
+        decoder.finish()

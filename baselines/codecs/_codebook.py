@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import unknown
+
 
 class Hadamard:
     """Codewords for vectors of ``size`` numbers, with signs drawn from ``seed``."""
@@ -89,5 +91,6 @@ def sylvester(size: int) -> Tensor:
 @lru_cache(maxsize=8)
 def open_codebook(name: str, seed: int, size: int, codewords: int) -> Hadamard:
     """The codebook of this name and seed for vectors of ``size`` numbers."""
-    assert name == "hadamard"
+    if name != "hadamard":
+        raise unknown("codebook", name, ["hadamard"])
     return Hadamard(seed, size)

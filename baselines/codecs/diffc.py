@@ -8,9 +8,9 @@ as the index of a codeword by the Poisson functional representation:
 
 over 2^16 codewords. At 8 bits a chunk the draw reaches 98 % of its shift, later steps send what was missed, and the
 distortion is the closed form's within 1 %; at the 14 bits of the published code it falls 13 % short. All that the
-decoder must know is in the payload: the number of chunks, and the indices by octave (adaptive arithmetic code, which
-learns what a divergence per step would tell; an octave of Zipf's law is nearly flat, so the rest is plain). Steps
-below time ``stop`` send nothing.
+decoder must know is in the payload: the number of chunks, and the indices by octave (adaptive arithmetic code,
+which learns what a divergence per step would tell; an octave of Zipf's law is nearly flat, so the rest is plain).
+Steps below time ``stop`` send nothing.
 """
 
 from __future__ import annotations

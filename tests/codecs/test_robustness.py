@@ -37,7 +37,7 @@ def mutated(file, others, rng):
     data = bytearray(file)
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(data)) if rng.random() < 0.5 else rng.randrange(min(64, len(data)))
-        kind = rng.randrange(7)
+        kind = rng.choice((0, 0, 0, 1, 1, 2, 3, 4, 5, 6))
         if kind == 0:
             data[at] ^= 1 << rng.randrange(8)
         elif kind == 1:
@@ -89,10 +89,9 @@ def test_mutated_files_end_in_an_error_or_a_picture_of_the_declared_size(seal):
                 pictures += 1
                 assert decoded.image.shape == (*container.unpack(data)[1].size, 3)
                 assert decoded.image.size <= 3 * MOST_PIXELS
-                # Without a valid checksum only the file as it was decodes.
-                assert seal or data == file
+                # Without a valid checksum only a file as it was written decodes.
+                assert seal or data in files
             slowest = max(slowest, time.process_time() - start)
-    print(errors, pictures, slowest)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert errors + pictures >= 2000
     assert errors > 1000

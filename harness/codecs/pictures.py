@@ -78,7 +78,8 @@ def _refuse(image: Image.Image, most_pixels: int) -> None:
     # Cameras put a preview behind the picture of an MPO; other formats mean frames to be shown in turn.
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise DataError(f"has {frames} frames; save the one that is meant as an image of its own")
-    if image.mode in ("I", "F") or image.mode.startswith("I;") or any("16" in _raw_mode(t) for t in image.tile):
+    deep = any("16" in _raw_mode(tile) for tile in getattr(image, "tile", ()))
+    if deep or image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise DataError("has more than 8 bits a channel; convert it to 8 first")
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
         raise DataError(f"has colours in {image.mode}, which need a profile to become RGB; convert it to RGB first")

@@ -33,7 +33,7 @@ OFFICIAL = 3.0
 
 
 class Convolutions:
-    """A denoiser of three convolutions at half resolution: the shrunken image plus a little of their output."""
+    """A denoiser of four convolutions at half resolution: the shrunken image plus a little of their output."""
 
     multiple = 2
     digest = b"bench\0\0\0"
@@ -41,7 +41,7 @@ class Convolutions:
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
-        for fan_in, fan_out in ((12, 64), (64, 96), (96, 64), (64, 12)):
+        for fan_in, fan_out in ((12, 96), (96, 144), (144, 96), (96, 12)):
             layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), nn.SiLU()]
         self.net = nn.Sequential(*layers[:-1], nn.PixelShuffle(2)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for p in self.net.parameters():

@@ -42,12 +42,7 @@ class ByStep:
         name = type(self).__name__
         if not 2 <= self.steps <= _schedule.TIMES:
             raise ValueError(f"{name}: steps must lie in 2 to {_schedule.TIMES}, got {self.steps}")
-        K = self.codewords
-        if not 1 <= K <= MOST_CODEWORDS or K & (K - 1):
-            raise ValueError(
-                f"{name}: codewords must be a power of two from 1 to {MOST_CODEWORDS}, "
-                f"so that an index fills whole bits, got {K}"
-            )
+        power_of_two(name, self.codewords)
         if not 0 <= self.seed < 1 << 31:
             raise ValueError(f"{name}: seed must lie in 0 to 2^31 - 1, got {self.seed}")
         if not 0 <= self.coded_below <= _schedule.TIMES:
@@ -120,6 +115,15 @@ class ByStep:
         # x_T is a codeword, too: that of a step of its own, which the file need not name.
         start = codeword(codebook, self.steps + 1, 0)
         return _trajectory.to_image(_trajectory.walk(denoiser, self.walked(), start, padded, choose), size)
+
+
+def power_of_two(name: str, K: int, least: int = 1) -> None:
+    """Raises ValueError where a number of codewords is none that indices of whole bits can name."""
+    if not least <= K <= MOST_CODEWORDS or K & (K - 1):
+        raise ValueError(
+            f"{name}: codewords must be a power of two from {least} to {MOST_CODEWORDS}, "
+            f"so that an index fills whole bits, got {K}"
+        )
 
 
 def codeword(codebook: Any, step: int, index: int) -> Tensor:

@@ -16,16 +16,15 @@ Steps below time ``stop`` send nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from baselines.codecs import _chunks, _schedule, _trajectory
-from baselines.codecs._by_step import codeword
-from baselines.codecs._codebook import open_codebook
+from baselines.codecs import _chunks, _stopping, _trajectory
 from baselines.codecs._range_coder import Decoder, Encoder
 from baselines.codecs._schedule import Step
+from baselines.codecs._stopping import Stopping
 from harness.errors import DamagedError
 from harness.methods.codecs import Encoded
 from harness.registry import register
@@ -33,27 +32,11 @@ from harness.registry import register
 
 @register("codec")
 @dataclass(frozen=True, kw_only=True)
-class DiffC:
+class DiffC(Stopping):
     """Samples of the posterior, sent in chunks."""
-
-    trained: ClassVar[bool] = True
 
     steps: int = 50
     """Steps of the sampler, at most 1,000."""
-    stop: int = 300
-    """Time, of 1,000, below which nothing is sent: the rate."""
-    output: Literal["mean", "flow", "sample"] = "mean"
-    """What follows below it: the denoiser's mean at once, the probability flow, or the ancestral sampler."""
-    seed: int = 0
-    """Which candidates, and which noise where none is sent."""
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.steps <= _schedule.TIMES:
-            raise ValueError(f"DiffC: steps must lie in 2 to {_schedule.TIMES}, got {self.steps}")
-        if not 1 <= self.stop <= _schedule.TIMES:
-            raise ValueError(f"DiffC: stop must lie in 1 to {_schedule.TIMES}, got {self.stop}")
-        if not 0 <= self.seed < 1 << 31:
-            raise ValueError(f"DiffC: seed must lie in 0 to 2^31 - 1, got {self.seed}")
 
     def encode(self, image: np.ndarray, denoiser: Any) -> Encoded:
         """Send a sample of the posterior of each step."""
@@ -96,24 +79,8 @@ class DiffC:
         decoder.finish()
         return image
 
-    def walked(self) -> tuple[Step, ...]:
-        """The steps that are walked; those that add noise and lie at ``stop`` or above send a sample."""
-        every = _schedule.steps(self.steps)
-        sent = sum(s.time >= self.stop for s in every[:-1])
-        if self.output == "mean":
-            return _schedule.ended(every[: sent + 1])
-        return (*every[:sent], *_schedule.flow(every[sent:])) if self.output == "flow" else every
-
     def _walk(self, size: tuple[int, int], denoiser: Any, chosen: Any) -> np.ndarray:
-        padded = _trajectory.padded_size(size, denoiser)
-        codebook = open_codebook(_chunks.CODEBOOK, self.seed, 3 * padded[0] * padded[1], 1)
-
-        def choose(step: Step, x0_hat: Tensor) -> Tensor:
-            sent = step.time >= self.stop
-            return chosen(step, x0_hat) if sent else codeword(codebook, step.number, 0)
-
-        start = codeword(codebook, self.steps + 1, 0)
-        return _trajectory.to_image(_trajectory.walk(denoiser, self.walked(), start, padded, choose), size)
+        return _stopping.walk(self, _chunks.CODEBOOK, size, denoiser, chosen)
 
 
 # --- what is sent of a step ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ CONFIGS = (
     {"name": "turbo", "steps": 5, "codewords": 64},
     {"name": "turbo", "steps": 5, "codewords": 64, "indices": "fixed", "quiet": 1},
     {"name": "diffc", "steps": 8, "stop": 400, "output": "flow"},
+    {"name": "allocated", "steps": 6, "codewords": 256, "output": "sample"},
     {"name": "jpeg", "downsample": 2},
     {"name": "webp"},
     {"name": "avif"},

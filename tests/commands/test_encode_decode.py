@@ -46,7 +46,7 @@ def test_a_photograph_there_and_back(photo, tmp_path):
     assert pixels(decoded).shape == (45, 63, 3)
 
 
-@pytest.mark.parametrize("codec", ["ddcm", "matching_pursuit", "turbo", "diffc"])
+@pytest.mark.parametrize("codec", ["ddcm", "matching_pursuit", "turbo", "diffc", "allocated"])
 def test_a_diffusion_codec_needs_the_file_and_the_denoiser_alone(photo, tmp_path, white, codec):
     done = here("encode", photo, "steps=12", "--codec", codec, "--denoiser", 4, "--json")
     assert done.exit_code == OK, done.stderr

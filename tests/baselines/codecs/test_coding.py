@@ -49,6 +49,11 @@ def test_ranks_count_all_sets_once_in_colexicographic_order(K, M):
     assert [tuple(_combinations.members(r, K, M)) for r in range(len(sets))] == sets
 
 
+@pytest.mark.parametrize(("K", "M", "bits"), [(8, 8, 0), (16384, 1, 14), (16, 1, 4), (7, 3, 6), (16384, 5, 64)])
+def test_a_set_has_as_many_bits_as_it_takes_to_count_all(K, M, bits):
+    assert _combinations.width(K, M) == bits
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_large_sets_come_back(data):

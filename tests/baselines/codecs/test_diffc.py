@@ -97,6 +97,15 @@ def test_draws_have_the_posteriors_mean_and_variance(bits):
     assert bits - 1.6 < octave < bits + 1.5
 
 
+def test_chunks_that_take_the_same_candidate_have_radii_of_their_own():
+    """The squared norm of d normal numbers over d has variance 2 / d, whoever shares their direction."""
+    number, dims = 512, 64
+    chunks = _chunks.Chunks(number * dims, STEP, 0, _chunks.LEVELS.index(number))
+    squared = chunks._dealt(chunks.noise([0] * number)[0]).square().mean(1)
+    assert float(squared.mean()) == pytest.approx(1, abs=0.03)
+    assert float(squared.var()) == pytest.approx(2 / dims, rel=0.25)
+
+
 def test_a_white_source_reaches_the_closed_form():
     """D_MMSE = l (1 - a) / (a l + 1 - a) at the stop's alpha_bar; R = 1/2 log2(1 + a l / (1 - a)) and overhead."""
     size, variance = (48, 48), 0.25

@@ -103,6 +103,11 @@ def test_more_pixels_than_allowed_are_not_decoded():
     assert damage(sealed(bytes(body))) == "its image has 0 x 7 pixels"
 
 
+def test_a_header_longer_than_its_codec_writes_is_refused():
+    longer = FILE[:4] + bytes([FILE[4] + 1]) + FILE[5:-4]
+    assert damage(sealed(longer)) == "its header is 1 bytes longer than codec 'ddcm' writes"
+
+
 def test_fields_out_of_range_are_refused_in_the_codecs_words():
     body = bytearray(FILE[:-4])
     start = body.index(b"ddcm") + 8

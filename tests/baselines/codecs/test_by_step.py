@@ -67,6 +67,7 @@ def test_a_step_costs_one_call_of_the_denoiser(config):
     ({"name": "ddcm", "steps": 100, "codewords": 4096}, 99 * 12),
     # Times 999, 888, 777, ...: eight of the ten are below 800, the last of them adds no noise.
     ({"name": "ddcm", "steps": 10, "codewords": 256, "coded_below": 800}, 7 * 8),
+    ({"name": "ddcm", "steps": 10, "codewords": 256, "coded_below": 888}, 7 * 8),
     ({"name": "matching_pursuit", "steps": 25, "codewords": 256}, 24 * (3 * 8 + 2 * 3)),
     ({"name": "turbo"}, 19 * (math.ceil(math.log2(math.comb(16384, 5))) + 5)),
     ({"name": "turbo", "atoms": 60, "quiet": 3}, 17 * (math.ceil(math.log2(math.comb(16384, 60))) + 60)),
@@ -155,7 +156,7 @@ def test_softmax_draws_by_the_posteriors_weights():
     size, counts = (4, 4), np.zeros(4)
     codec = build("codec", {"name": "ddcm", "steps": 40, "codewords": 4, "rule": "softmax"})
     step = codec.walked()[20]
-    residual = torch.linspace(-1, 1, 48)[None]
+    residual = torch.linspace(-6, 6, 48)[None]
     weights = np.zeros(4)
     for seed in range(2000):
         one = build("codec", {"name": "ddcm", "steps": 40, "codewords": 4, "rule": "softmax", "seed": seed})

@@ -41,6 +41,14 @@ def test_a_smaller_picture_costs_fewer_bytes_and_quality(name):
     assert error(found[0].reconstruction, picture()) < error(found[2].reconstruction, picture())
 
 
+def test_a_smaller_picture_is_enlarged_by_bicubic_interpolation():
+    encoded = build("codec", {"name": "webp", "downsample": 2}).encode(picture(), None)
+    with Image.open(io.BytesIO(encoded.payload)) as small:
+        assert small.size == (48, 32)
+        wanted = np.asarray(small.convert("RGB").resize((96, 64), Image.Resampling.BICUBIC))
+    assert np.array_equal(encoded.reconstruction, wanted)
+
+
 @pytest.mark.parametrize(("name", "better", "worse"), [
     ("jpeg", {"quality": 90}, {"quality": 5}), ("webp", {"quality": 90}, {"quality": 5}),
     ("avif", {"quality": 90}, {"quality": 5}), ("jpeg2000", {"ratio": 10.0}, {"ratio": 150.0}),

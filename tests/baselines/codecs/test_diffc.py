@@ -41,6 +41,12 @@ def test_the_mean_stops_at_once_and_the_flow_walks_on():
     assert calls == {"mean": 6, "flow": 10, "sample": 10}
 
 
+def test_a_step_at_the_stop_is_sent():
+    at, above = (build("codec", {"name": "diffc", "steps": 10, "stop": stop}) for stop in (555, 500))
+    image = image_of((16, 16))
+    assert at.encode(image, White()).payload == above.encode(image, White()).payload
+
+
 def shift_of(bits, size, seed):
     x = torch.randn(size, generator=torch.Generator().manual_seed(seed))
     return x * math.sqrt(2 * bits * LN2 / float(x.square().sum()))

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._exit_codes import INTEGRITY, OK
 from harness.commands._images import Denoiser, MostPixels, Output
 from harness.commands._options import Json, Plugins, complain, load_plugins, print_json, warn
+from harness.exit_codes import INTEGRITY, OK
 
 EXAMPLE = "harness decode photo.mhc --original photo.jpg"
 EXITS = (INTEGRITY,)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from harness.commands import _images
-from harness.commands._exit_codes import INTEGRITY, OK, USAGE
+from harness.exit_codes import INTEGRITY, OK, USAGE
 from tests.baselines.codecs.gaussian import White
 from tests.terminal import harness, here
 

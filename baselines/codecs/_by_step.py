@@ -16,7 +16,7 @@ from baselines.codecs import _schedule, _trajectory
 from baselines.codecs._bits import BitReader, BitWriter
 from baselines.codecs._codebook import open_codebook
 from baselines.codecs._schedule import Step
-from harness.methods.codecs import Encoded
+from harness.methods.codec import Encoded
 
 MOST_CODEWORDS = 1 << 16
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, features
 
 from harness.errors import DamagedError, HarnessError
-from harness.methods.codecs import Encoded
+from harness.methods.codec import Encoded
 
 
 @dataclass(frozen=True, kw_only=True)

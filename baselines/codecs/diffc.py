@@ -26,7 +26,7 @@ from baselines.codecs._range_coder import Decoder, Encoder
 from baselines.codecs._schedule import Step
 from baselines.codecs._stopping import Stopping
 from harness.errors import DamagedError
-from harness.methods.codecs import Encoded
+from harness.methods.codec import Encoded
 from harness.registry import register
 
 

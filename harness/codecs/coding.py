@@ -11,7 +11,7 @@ import numpy as np
 from harness import environment
 from harness.codecs import container
 from harness.errors import DamagedError, HarnessError
-from harness.methods.codecs import Encoded
+from harness.methods.codec import Encoded
 
 MOST_PIXELS = 1 << 24
 """Pixels of the largest image that is encoded or decoded unless more are asked for: 4,096 x 4,096."""

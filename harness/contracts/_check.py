@@ -23,8 +23,7 @@ def check_method(kind: str, name: str) -> list[str]:
     contract = importlib.import_module(f"harness.contracts.{kind}")
     missing = [m for m in _members(contract.PROTOCOL) if not hasattr(method, m)]
     if missing:
-        protocol = contract.PROTOCOL
-        return [f"{where}: lacks {', '.join(missing)}; see {protocol.__name__} in {protocol.__module__}"]
+        return [f"{where}: lacks {', '.join(missing)}; see {contract.PROTOCOL.__name__} in harness.methods.{kind}"]
     try:
         return [f"{where}: {problem}" for problem in contract.check(method)]
     except Exception as error:

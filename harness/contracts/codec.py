@@ -11,7 +11,7 @@ import torch
 
 from harness.codecs.container import fields_of
 from harness.errors import DamagedError, HarnessError
-from harness.methods.codecs import Codec, Encoded
+from harness.methods.codec import Codec, Encoded
 
 PROTOCOL = Codec
 SIZES = ((16, 16), (13, 22), (1, 1))

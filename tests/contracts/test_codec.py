@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from harness.errors import DamagedError
-from harness.methods.codecs import Encoded
+from harness.methods.codec import Encoded
 from harness.registry import register
 
 @register("codec")
@@ -67,7 +67,7 @@ DEFLATED = "zlib.compress(kept.tobytes())"
 
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("trained: ClassVar[bool] = False", "trained: ClassVar[str] = 'no'", "trained is 'no', expected True or"),
-    ("    trained: ClassVar[bool] = False\n", "", "lacks trained; see Codec in harness.methods.codecs"),
+    ("    trained: ClassVar[bool] = False\n", "", "lacks trained; see Codec in harness.methods.codec"),
     ("cut: int = 3", "cut: int = 3\n    more: dict = None", "field 'more': a file cannot hold a <class 'dict'>"),
     (RECONSTRUCTION, "image)", "decode of an image of 16 x 16 is not the encoder's reconstruction"),
     (RECONSTRUCTION, "image / 255)", "the reconstruction is (16, 16, 3) float64, expected (16, 16, 3) uint8"),

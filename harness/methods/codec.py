@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.methods.denoisers import Denoiser
+    from harness.methods.denoiser import Denoiser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import itertools
 import math
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,9 +110,22 @@ def _of_dataclass(cls: type) -> list[Field]:
             default = plain(f.default)
         elif f.default_factory is not dataclasses.MISSING:
             default = plain(f.default_factory())
-        said = about.get(f.name, {}).get("description", "")
+        said = about.get(f.name, {}).get("description", "") or _said_in_bases(cls, f.name)
         out.append(Field(field=f.name, type=type_text(hints[f.name]), default=default, about=said))
     return out
+
+
+def _said_in_bases(cls: type, field: str) -> str:
+    """The line under an inherited field, in the class that has it."""
+    for base in cls.__mro__:
+        if field in vars(base).get("__annotations__", {}):
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            assert isinstance(tree, ast.ClassDef)
+            for statement, below in itertools.pairwise(tree.body):
+                if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == field:
+                    said = below.value if isinstance(below, ast.Expr) else None
+                    return inspect.cleandoc(str(said.value)) if isinstance(said, ast.Constant) else ""
+    return ""
 
 
 def _of_model(model: type[BaseModel], prefix: str, above: tuple[type, ...]) -> Iterator[Field]:

@@ -31,17 +31,14 @@ MostPixels = Annotated[int, typer.Option("--most-pixels", help="Pixels above whi
 
 def keyed(words: Sequence[str], where: str) -> dict[str, Any]:
     """{"key": value} of words ``key=value``, values as in YAML. Raises HarnessError for another word."""
-    import yaml
+    from harness.reading import parse_yaml
 
     fields = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not key or not equals:
             raise HarnessError(f"{where}: {word!r} is no KEY=VALUE, e.g. steps=50")
-        try:
-            fields[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise HarnessError(f"{where}: the value of {word!r} is not YAML, e.g. steps=50") from None
+        fields[key] = parse_yaml(text, f"{where}: {word!r}")
     return fields
 
 

@@ -55,15 +55,16 @@ def command(
     height, width = picture.pixels.shape[:2]
     psnr = _images.psnr(picture.pixels, done.encoded.reconstruction)
     if as_json:
-        return print_json({
+        print_json({
             "image": str(image), "file": str(target), "codec": codec, "width": width, "height": height,
             "payload_bytes": done.payload_bytes, "payload_bits": done.encoded.bits, "file_bytes": len(done.file),
             "payload_bits_per_pixel": _images.bits_per_pixel(done.payload_bytes, picture.pixels),
             "file_bits_per_pixel": _images.bits_per_pixel(len(done.file), picture.pixels),
             "psnr": psnr if math.isfinite(psnr) else None, "seconds": seconds, "notes": list(picture.notes),
         })  # fmt: skip
+        return
     typer.echo(f"{target}: {image} of {width} x {height} pixels, by {codec}")
-    return typer.echo(
+    typer.echo(
         _images.listed({
             "payload": _images.rate(done.payload_bytes, picture.pixels),
             "file": _images.rate(len(done.file), picture.pixels),

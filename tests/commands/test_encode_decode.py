@@ -105,7 +105,7 @@ def test_another_numerics_class_is_said_beside_the_picture(photo, tmp_path, whit
 
 def test_what_encode_refuses(photo, tmp_path):
     assert "'quality' is no KEY=VALUE, e.g. steps=50" in refused("encode", photo, "quality", "--codec", "webp")
-    assert "the value of 'quality=[' is not YAML" in refused("encode", photo, "quality=[", "--codec", "webp")
+    assert "'quality=[':1: not valid YAML" in refused("encode", photo, "quality=[", "--codec", "webp")
     assert "key 'quality'" in refused("encode", photo, "quality=much", "--codec", "webp")
     assert "unknown key of codec 'webp' 'qality'" in refused("encode", photo, "qality=3", "--codec", "webp")
     assert "unknown codec 'wepb'. Did you mean 'webp'?" in refused("encode", photo, "--codec", "wepb")

@@ -19,6 +19,8 @@ from harness.report.labels import listed
 
 BINS = 60
 """Points a line is thinned to; each is the mean of its bin."""
+FLAT = 1e-6
+"""Relative range below which a curve is constant."""
 SEEDS = 5
 """Single seeds drawn beside a mean; more only blur it."""
 
@@ -86,7 +88,9 @@ def _panels(
         if not here.empty:
             later = here[here["step"] >= 0.15 * here["step"].max()]["value"]
             low, high = here["value"].min(), later.max()
-            ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low) + 1e-9)
+            # A constant curve has no range of its own: a tenth of its height about it.
+            span = high - low if high - low > FLAT * abs(high) else max(0.1 * abs(high), FLAT)
+            ax.set_ylim(low - 0.05 * span, high + 0.08 * span)
         ax.set_title(axis_text(axis, value))
         step_axis(ax)
     sheet.left_text = frames.labels.label(curve)

@@ -207,5 +207,5 @@ def test_types_read_as_they_are_written(annotation, text):
 
 
 def test_finding_a_kind_is_by_its_name():
-    with pytest.raises(UnknownNameError, match="Valid: all, codecs, estimators, executors"):
+    with pytest.raises(UnknownNameError, match="Valid: all, codecs, denoisers, estimators, executors"):
         _kinds.chosen("nothing")

@@ -1,0 +1,1 @@
+"""Denoisers of images, one a file; the file's name is the denoiser's."""

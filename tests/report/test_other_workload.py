@@ -130,7 +130,7 @@ def test_the_gate_judges_it_by_its_own_metric_and_its_own_good(
     built: gather.Built, tmp_path: Path, lost: float, status: str
 ) -> None:
     store, suite = Store(tmp_path), Suite.model_validate(SUITE)
-    plan, rows = load_rows(store, suite.key, "cpu")
+    plan, rows = load_rows(store, suite.name, "cpu")
     write_reference(store, suite.name, "cpu", plan, rows)
 
     def head(jobs: Any) -> dict[str, Record]:

@@ -18,7 +18,7 @@ MEANINGS = {
     USAGE: "wrong usage or suite",
     TRIAL_FAILED: "some trial failed",
     REGRESSION: "a regression",
-    NOTHING_COMPARED: "nothing compared",
+    NOTHING_COMPARED: "something could not be compared",
     INTEGRITY: "a file is damaged or was altered",
     INTERRUPTED: "interrupted",
     TERMINATED: "terminated",

@@ -37,9 +37,10 @@ UPPER: Mapping[str, tuple[str, ...]] = {
     "report": ("analysis", "planning", "records"),
     "runner": ("execution", "planning", "records"),
     "rounds": ("execution", "records"),
-    "sentinels": ("analysis", "execution", "planning", "records", "rounds", "runner"),
+    "sentinels": ("analysis", "planning", "records"),
+    "regression": ("analysis", "execution", "planning", "records", "rounds", "runner", "sentinels"),
     "exchange": ("execution", "planning", "records", "rounds", "runner"),
-    "commands": ("analysis", "exchange", "execution", "planning", "records", "report", "runner", "sentinels"),
+    "commands": ("analysis", "exchange", "execution", "planning", "records", "regression", "report", "runner"),
     "cli": ("commands",),
     "__main__": ("cli", "exchange"),
 }

@@ -6,9 +6,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.analysis.gate import Judgement
-from harness.sentinels import Verdicts
+from harness.regression import Verdicts
 
-ORDER = ("regression", "unresolved", "changed", "missing", "improvement", "equivalent", "identical")
+ORDER = ("regression", "missing", "unresolved", "changed", "improvement", "equivalent", "identical")
 """What a reader wants to see first."""
 MOST = 5
 """Differences shown of an arm."""
@@ -35,18 +35,22 @@ def as_dict(found: Verdicts) -> dict[str, Any]:
 
 
 def result(found: Verdicts) -> str:
-    """The whole in a few words; never "no regression" where nothing was compared."""
+    """The whole in a few words; never "no regression" where an arm was not compared."""
+    missing = len(found.missing)
     if found.regressions:
-        return f"{len(found.regressions)} of {found.num_compared} arms regressed against {found.against}"
+        left = f"; {missing} could not be compared" if missing else ""
+        return f"{len(found.regressions)} of {found.num_compared} arms regressed against {found.against}{left}"
     if not found.num_compared:
-        return f"nothing compared with {found.against}"
-    identical = sum(j.status == "identical" for j in found.judgements)
-    how = f"{identical} bit-identical, {found.num_compared - identical} changed in bits"
+        return f"nothing compared with {found.against}: make a reference: harness regress --update --reason '...'"
+    if missing:
+        return (
+            f"{missing} of {len(found.judgements)} arms could not be compared with {found.against}; "
+            f"of the others none regressed"
+        )
+    how = f"{len(found.judgements) - len(found.altered)} bit-identical, {len(found.altered)} changed in bits"
     if not found.same_class:
         how = "in another numerics class, where only large differences show (--base compares on one machine)"
-    missing = len(found.judgements) - found.num_compared
-    left = f"; {missing} not compared" if missing else ""
-    return f"no regression: {found.num_compared} arms held against {found.against}, {how}{left}"
+    return f"no regression: {found.num_compared} arms held against {found.against}, {how}"
 
 
 def as_text(found: Verdicts) -> str:
@@ -73,11 +77,11 @@ def as_markdown(found: Verdicts) -> str:
 
 
 def as_junit(found: Verdicts) -> str:
-    """A CI's list of tests, one an arm: a regression fails, what was not compared is skipped."""
+    """A CI's list of tests, one an arm: a regression fails, what was not compared is an error."""
     count = {s: sum(j.status == s for j in found.judgements) for s in ORDER}
     suite = ElementTree.Element(
         "testsuite", name="harness regress", tests=str(len(found.judgements)),
-        failures=str(count["regression"]), errors="0", skipped=str(count["missing"]),
+        failures=str(count["regression"]), errors=str(count["missing"]), skipped="0",
     )  # fmt: skip
     for j in _sorted(found):
         case = ElementTree.SubElement(suite, "testcase", classname=j.suite, name=j.arm)
@@ -85,7 +89,7 @@ def as_junit(found: Verdicts) -> str:
         if j.status == "regression":
             ElementTree.SubElement(case, "failure", message=_said(j)).text = told
         elif j.status == "missing":
-            ElementTree.SubElement(case, "skipped", message=j.why)
+            ElementTree.SubElement(case, "error", message=j.why).text = told
         else:
             ElementTree.SubElement(case, "system-out").text = f"{j.status}: {told}"
     ElementTree.indent(suite)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.planning.suite import Suite
     from harness.records.record import Row
     from harness.records.store import Store
-    from harness.sentinels import Verdicts
+    from harness.regression import Verdicts
 
 EXAMPLE = "harness regress profile=cpu"
 EXITS = (REGRESSION, NOTHING_COMPARED)
@@ -51,6 +51,10 @@ def command(
     markdown: Annotated[
         Path | None, typer.Option(help="Append a table for a pull request to this file.", show_default=False)
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Exit 4 for any change of bits, too: for changes that should change nothing."),
+    ] = False,
     executor: Executor = "local",
     workers: Workers = None,
     update: Annotated[
@@ -65,9 +69,10 @@ def command(
     """Run a few of the committed reference's trials with the code as it stands, and judge every arm.
 
     Equal bits are equal; where they differ, three paired seeds tell a regression from noise. Only a regression is
-    exit 4; nothing compared is never "no regression".
+    exit 4, unless --exact is given; an arm that could not be compared is exit 5, never "no regression".
     """
     suites = load_suites(words, plugins, default_all=True)
+    _check_places(results, reference, junit, markdown)
     if update:
         move_reference(suites, results, reference, reason, echo=typer.echo)
         return OK
@@ -83,32 +88,48 @@ def command(
     if markdown:
         with markdown.open("a", encoding="utf-8") as page:
             page.write(_gate_output.as_markdown(found))
-    if found.regressions:
+    if found.regressions or (exact and found.altered):
         return REGRESSION
-    return OK if found.num_compared else NOTHING_COMPARED
+    return NOTHING_COMPARED if found.missing else OK
+
+
+def _check_places(results: Path, reference: str, *outputs: Path | None) -> None:
+    """What the command would find out only after the trials have run. Raises HarnessError."""
+    if reference:
+        from harness.records.reference import reference_path
+        from harness.records.store import Store
+
+        reference_path(Store(results), "", reference)
+    for output in outputs:
+        if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+            what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+            raise HarnessError(f"{output}: {what}; give the path of a file in a folder that exists")
 
 
 def _gate(
     suites: Sequence[Suite], results: Path, reference: str, base: str, executor: str, workers: int | None
 ) -> Verdicts:
     import shutil
+    import tempfile
 
-    from harness import sentinels
+    from harness import regression
     from harness.commands import _running
     from harness.commands._progress import working
     from harness.execution.jobs import Folders
     from harness.records.store import Store
 
     store = Store(results)
-    scratch = store.runs / "gate"
     store.prepare()
+    staging = store.runs / "staging"
+    staging.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="gate-", dir=staging))  # two gates may run at once
     folders = Folders(data=store.data, work=scratch / "work", plugins=store.runs / "plugins")
     machine = _running.executor_of(executor, workers)
     try:
         with store.shared("harness regress"), working("regression gate") as tell:
-            return sentinels.gate(
-                suites, store, sentinels.here(machine, folders), folders, reference=reference, tell=tell,
-                base=sentinels.at_commit(base, folders, scratch) if base else None,
+            return regression.gate(
+                suites, store, regression.here(machine, folders), folders, reference=reference, tell=tell,
+                base=regression.at_commit(base, folders, scratch) if base else None,
                 against=f"commit {base} on this machine" if base else "",
             )  # fmt: skip
     finally:

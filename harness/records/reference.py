@@ -7,6 +7,7 @@ with its own checksum. Curves are thinned and measured values rounded; metrics k
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,20 @@ CURVE_POINTS = 32
 DIGITS = 5
 """Significant digits of curves and probe values; metrics and tables keep all of theirs."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of references: one folder, nowhere else."""
+
 Share = Callable[[Any], str]
 """Puts a value among what the lines share; its key there."""
 
 
 def reference_path(store: Store, suite: str, name: str) -> Path:
-    """The file of a suite's committed run."""
+    """The file of a suite's committed run. Raises StoreError where the name would lead elsewhere."""
+    if not NAME.fullmatch(name):
+        raise StoreError(
+            f"reference {name!r}: give the name of a folder in {store.root / 'reference'}: letters, digits, '-', "
+            "'_' and '.', beginning with a letter or digit"
+        )
     return store.root / "reference" / name / f"{suite}.jsonl"
 
 

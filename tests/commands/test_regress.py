@@ -6,8 +6,9 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
-from harness import sentinels
+from harness import regression, sentinels
 from harness.commands import _running
 from harness.errors import HarnessError
 from harness.execution.jobs import Folders
@@ -144,16 +145,100 @@ def test_the_forms_for_machines(regress, tmp_path):
     assert "| toy_suite | muon | **regression** |" in text and "What differs in bits" in text
 
 
-def test_without_a_reference_the_way_to_one_is_said(toy_run):
+def test_without_a_reference_nothing_is_compared_and_the_way_to_one_is_said(toy_run):
     done = here("regress", toy_run.file, "profile=smoke", "--results", toy_run.results)
-    assert done.exit_code == 2
-    assert "no committed reference of toy_suite" in done.stderr
-    assert "harness regress --update --reason" in done.stderr
+    assert done.exit_code == 5, done.output
+    assert "no committed reference 'smoke'" in done.stdout
+    assert "nothing compared" in done.stdout and "harness regress --update --reason" in done.stdout
+
+
+def edited(referenced, change):
+    """The suite's file with a change of its content."""
+    suite = yaml.safe_load(referenced.file.read_text())
+    change(suite)
+    referenced.file.write_text(yaml.safe_dump(suite))
+
+
+def test_an_arm_that_the_suite_no_longer_has_is_missing_although_the_others_are_identical(regress, referenced):
+    edited(referenced, lambda suite: suite["arms"].pop("moved"))
+    done = regress(Head(), "--json")
+    assert done.exit_code == 5
+    assert statuses(done) == {"adamw": "identical", "muon": "identical", "moved": "missing"}
+    assert "1 of 3 arms could not be compared" in json.loads(done.stdout)["result"]
+    assert "the suite has no arm 'moved'" in done.stdout
+
+
+def test_an_arm_without_a_reference_is_missing(regress, referenced):
+    edited(referenced, lambda suite: suite["arms"].update(late={"optimizer": {"name": "adamw"}}))
+    done = regress(Head(), "--json")
+    assert done.exit_code == 5 and statuses(done)["late"] == "missing"
+    assert "has no completed trial of it" in done.stdout
+
+
+def test_a_size_that_did_not_run_is_missing_although_the_other_is_identical(regress):
+    class Small(Head):
+        def run(self, jobs, folders, on_event):
+            small = [job for job in jobs if job.trial.config.get("model", {}).get("width", 8) == 8]
+            yield from super().run(small, folders, on_event)
+
+    done = regress(Small())
+    assert done.exit_code == 5 and "1 of 2 sentinels have no result to compare" in done.stdout
+
+
+def test_a_change_of_the_suites_text_is_a_change_that_is_run_and_named(regress, referenced):
+    """The trial of today's suite runs, not the reference's: here one whose optimum lies elsewhere."""
+    edited(referenced, lambda suite: suite["base"].update(best_log2_lr=-3.0))
+    head = Head()
+    done = regress(head)
+    assert all(t.config["best_log2_lr"] == -3.0 for t in head.ran)
+    assert done.exit_code == 4, done.output
+    differences = json.loads(regress(head, "--json").stdout)["arms"][0]["differences"]
+    assert differences[0].endswith(" -> -3.0") and "the suite asks otherwise: best_log2_lr" in differences[0]
+
+
+def test_exact_fails_for_any_change_of_bits(regress):
+    rounding = of("muon", lambda trial: 1e-12 * (-1) ** trial.seed)
+    assert regress(Head(rounding)).exit_code == 0
+    assert regress(Head(rounding), "--exact").exit_code == 4
+    assert regress(Head(), "--exact").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["../../outside", "..", "/tmp/outside", "a/b", ".hidden"])
+@pytest.mark.parametrize("more", [(), ("--update", "--reason", "why")])
+def test_a_reference_has_a_name_and_leads_nowhere_else(regress, referenced, name, more):
+    before = files(referenced.results.parent)
+    head = Head()
+    done = regress(head, "--reference", name, *more)
+    assert done.exit_code == 2 and f"reference {name!r}" in done.stderr and not head.ran
+    assert files(referenced.results.parent) == before
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown"])
+@pytest.mark.parametrize("place", ["missing/gate.out", "."])
+def test_where_the_answer_cannot_be_written_is_said_before_anything_runs(regress, tmp_path, option, place):
+    head = Head()
+    done = regress(head, option, str(tmp_path / place))
+    assert done.exit_code == 2 and str(tmp_path / place) in done.stderr and not head.ran
+
+
+def test_two_gates_at_once_have_folders_of_their_own(regress):
+    class Nested(Head):
+        inner = None
+
+        def run(self, jobs, folders, on_event):
+            if Nested.inner is None:
+                Nested.inner = ()
+                folders.work.mkdir(parents=True)
+                Nested.inner = regress(Nested())
+                assert folders.work.is_dir(), "the other gate left it alone"
+            yield from super().run(jobs, folders, on_event)
+
+    assert regress(Nested()).exit_code == 0 and Nested.inner.exit_code == 0
 
 
 def test_a_base_that_is_no_commit_is_said(tmp_path):
     with pytest.raises(HarnessError, match="--base 'no-such-commit'"):
-        sentinels.at_commit("no-such-commit", Folders(data=tmp_path, work=tmp_path), tmp_path)
+        regression.at_commit("no-such-commit", Folders(data=tmp_path, work=tmp_path), tmp_path)
 
 
 def update(run, reason=()):

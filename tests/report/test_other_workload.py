@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import harness.workloads
-from harness import sentinels
+from harness import regression
 from harness.execution.jobs import Folders
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
@@ -137,6 +137,6 @@ def test_the_gate_judges_it_by_its_own_metric_and_its_own_good(
         # Not the same everywhere: else there would be no scatter to judge by.
         return {j.trial.identity: ran(j.trial, lost * (1 + 0.01 * (j.trial.seed % 7))) for j in jobs}
 
-    found = sentinels.gate([suite], store, head, Folders(data=tmp_path, work=tmp_path))
+    found = regression.gate([suite], store, head, Folders(data=tmp_path, work=tmp_path))
     assert {j.arm: j.status for j in found.judgements} == {"plain": status, "dithered": status}
     assert all(j.metric == ("peak_ratio" if lost else "") for j in found.judgements)

@@ -174,14 +174,15 @@ class MixtureOfExperts(nn.Module):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_ND.dtype
         with torch.autocast(device, enabled=False):
             order = dispatch(routing.chosen_NE)
-            y_PD = self._experts(x_ND.to(dtype)[order.token_P], order.ends_E)
+            y_PD = self.experts(x_ND.to(dtype)[order.token_P], order.ends_E)
             y_PD = y_PD if y_PD.dtype == torch.float64 else y_PD.float()
             if self.mixture.form == "geometric":
                 y_PD = y_PD * (y_PD.square().mean(-1, keepdim=True) + GEOMETRIC_EPS).rsqrt()
             each = int(self.mixture.active) if self.router.fixed else None
             return combine(y_PD, routing.gates_NE, routing.chosen_NE, order, each)
 
-    def _experts(self, x_PD: Tensor, ends_E: Tensor) -> Tensor:
+    def experts(self, x_PD: Tensor, ends_E: Tensor) -> Tensor:
+        """Outputs of the experts for these inputs, (P, D), those of each expert in a row; ``ends_E`` says which."""
         up_PH = self.up(x_PD, ends_E)
         hidden_PH = F.silu(self.gate(x_PD, ends_E)) * up_PH if self.gated else relu2(up_PH)
         return self.down(hidden_PH, ends_E)

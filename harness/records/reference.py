@@ -57,7 +57,8 @@ def write_reference(
 ) -> Path:
     """Commit-ready copy of a suite's run: labels and records, curves thinned, shared parts stored once.
 
-    Kept are the probes that the suite wants, the tables whose names its claims mention, and these ``tables``.
+    Kept are the probes that the suite wants, the tables whose names its claims and figures mention, and these
+    ``tables``.
     """
     shared: dict[str, Any] = {}
 
@@ -66,7 +67,9 @@ def write_reference(
         shared[key] = value
         return key
 
-    probes, words = plan["suite"].get("probes", {}), {*_strings(plan["suite"].get("claims", [])), *tables}
+    resolved = plan["suite"]
+    words = {*_strings(resolved.get("claims", [])), *_strings(resolved.get("figures", [])), *tables}
+    probes = resolved.get("probes", {})
     lines = []
     for row in rows:
         if row.record is None:

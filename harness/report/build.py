@@ -16,6 +16,8 @@ Input, one row or entry each, is plain pandas and dictionaries:
                 ran_at (parameters of our models: least, most), numerics_classes
     provenance  nested dictionary, shown as it is
     tables      name -> frame; a name that starts with a suite's name belongs to its section
+    record_tables  a row of a table that a trial left: identity, suite, arm, role, seed, axes, table (its name), and
+                the table's own columns
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ def build_report(
     claims: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame] | None = None,
+    record_tables: pd.DataFrame | None = None,
 ) -> Path:
     """Write the report into ``folder``, replacing an earlier one, and return it. Same input, same bytes.
 
@@ -56,7 +59,8 @@ def build_report(
         (folder / name).mkdir(parents=True)
     # Judged claims first: the first screen is for verdicts.
     ranked = sorted(claims, key=lambda c: c.get("verdict") is None)
-    writer = Writer(folder, trials, curves, probes, ranked, dict(tables or {}))
+    left = pd.DataFrame() if record_tables is None else record_tables
+    writer = Writer(folder, trials, curves, probes, ranked, dict(tables or {}), left)
     plain = [plain_suite(s) for s in suites]
     report = Report(
         profile=str(plain[0].get("profile", "")) if plain else "",

@@ -28,6 +28,8 @@ class Frames:
     palette: Palette
     claims: Sequence[Mapping[str, Any]] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    record_tables: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What workloads left beside their metrics, long, one row a row of a trial's table."""
     axes: tuple[str, ...] = ()
     """Names of the suite's axes, its size first."""
     labels: Labels = field(default_factory=Labels)

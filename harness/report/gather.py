@@ -19,7 +19,7 @@ from harness.planning.judging import judge
 from harness.planning.registering import registrations
 from harness.planning.registration import Registrations, history_of
 from harness.planning.suite import Suite
-from harness.records.frames import curves_frame, probes_frame, trials_frame
+from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
 from harness.records.plans import key_of, load_rows, planned_profiles
 from harness.records.record import Row
 from harness.records.reference import read_reference
@@ -216,6 +216,7 @@ def report(
         claims=claims,
         provenance=provenance([(g.plan, g.rows, g.changed_claims) for g in gathered]),
         tables=tables,
+        record_tables=tables_frame(rows),
     )
     return Built(target, profile, claims)
 

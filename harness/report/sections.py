@@ -42,9 +42,10 @@ class Writer:
         probes: pd.DataFrame,
         claims: Sequence[Mapping[str, Any]],
         extra: Mapping[str, pd.DataFrame],
+        record_tables: pd.DataFrame,
     ) -> None:
         self.folder, self.trials, self.curves, self.probes = folder, trials, curves, probes
-        self.claims, self.extra = claims, extra
+        self.claims, self.extra, self.record_tables = claims, extra, record_tables
         self.colours: set[str] = set()
         groups = trials.groupby("suite", sort=False)["arm"].unique() if {"suite", "arm"} <= set(trials) else ()
         self.palette = Palette.of(groups)
@@ -96,6 +97,7 @@ class Writer:
             trials=trials,
             curves=_of_trials(self.curves, name, trials),
             probes=_of_trials(self.probes, name, trials),
+            record_tables=_of_trials(self.record_tables, name, trials),
             palette=self.palette,
             claims=[c for c in self.claims if c.get("suite") == name],
             tables={k.removeprefix(name).lstrip("/._-") or name: v for k, v in own.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ IN_BUDGET = 0.1
 CLASSES = ("space", "newline", "letter", "digit", "other")
 """Of bytes."""
 DECILES = 10
+STRETCHES = 24
+"""Columns of the load over training."""
 
 Numbers = dict[str, float | None]
 
@@ -45,6 +47,7 @@ def of_training(counts_SLE: NDArray, tokens_per_step: int, active: float) -> Num
         "budget_error_train": _mean(mean_SL[last]) / active - 1.0,
         "budget_fluctuation": float(mean_SL[last].mean(1).std() / active),
         "steps_to_budget": float(len(counts_SLE) if held is None else held + WINDOW),
+        "in_budget": float(held is not None),
         "expert_evaluations": float(mean_SL.mean(0).sum()),
     }
 
@@ -92,26 +95,85 @@ def classes_of(tokens_N: NDArray, vocab_size: int) -> NDArray:
 def by_class(active_LN: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray) -> Table:
     """Experts a token (mean over layers) by class of the token that is read and decile of its loss within it."""
     of_token_N, rows = active_LN.mean(0), []
-    for number, name in enumerate(CLASSES):
-        mine = np.flatnonzero(classes_N == number)
-        if len(mine) < DECILES:
-            continue
+    for name, mine in _classes(classes_N):
         order = mine[np.argsort(losses_N[mine], kind="stable")]
         for decile, part in enumerate(np.array_split(order, DECILES), 1):
             rows.append([name, decile, len(part), float(of_token_N[part].mean()), float(losses_N[part].mean())])
     return Table(columns=["class", "decile", "tokens", "experts", "loss"], rows=rows)
 
 
-def _in_class(of_token_N: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray) -> float:
-    """Experts of the hardest tenth of each class over the class's mean, mean over classes by their experts."""
+def _in_class(of_token_N: NDArray, losses_N: NDArray[np.float64], classes_N: NDArray) -> float | None:
+    """Experts of the hardest tenth of each class over the class's mean, mean over classes by their experts.
+
+    Classes are those of :func:`by_class`; None where there is none.
+    """
     hardest = expected = 0.0
-    for number in np.unique(classes_N):
-        mine = np.flatnonzero(classes_N == number)
-        tenth = max(1, len(mine) // DECILES)
+    for _, mine in _classes(classes_N):
         order = mine[np.argsort(losses_N[mine], kind="stable")]
-        hardest += len(mine) * float(of_token_N[order[-tenth:]].mean())
+        hardest += len(mine) * float(of_token_N[order[-(len(mine) // DECILES) :]].mean())
         expected += len(mine) * float(of_token_N[mine].mean())
-    return hardest / expected
+    return hardest / expected if expected else None
+
+
+def _classes(classes_N: NDArray) -> Iterator[tuple[str, NDArray]]:
+    """Name and places of every class that has a token a decile."""
+    for number, name in enumerate(CLASSES):
+        mine = np.flatnonzero(classes_N == number)
+        if len(mine) >= DECILES:
+            yield name, mine
+
+
+def by_token(
+    active_LN: NDArray, losses_N: NDArray[np.float64], tokens_N: NDArray, frequency_V: NDArray[np.float64]
+) -> Table:
+    """Experts (mean over layers) and loss of every kind of token that is read, with its share of the training."""
+    of_token_N = active_LN.mean(0)
+    V = len(frequency_V)
+    count_V = np.bincount(tokens_N, minlength=V)
+    sums = [np.bincount(tokens_N, weights=x, minlength=V) for x in (of_token_N, losses_N)]
+    rows = [
+        [int(v), float(frequency_V[v]), int(count_V[v]), *(float(s[v] / count_V[v]) for s in sums)]
+        for v in np.flatnonzero((count_V > 0) & (frequency_V > 0))
+    ]
+    return Table(columns=["token", "frequency", "tokens", "experts", "loss"], rows=rows)
+
+
+def frequencies(tokens: NDArray, vocab_size: int) -> NDArray[np.float64]:
+    """Share of every kind of token, (vocabulary,)."""
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for start in range(0, len(tokens), 2**20):  # bincount copies to eight bytes a token
+        counts += np.bincount(tokens[start : start + 2**20], minlength=vocab_size)
+    return counts / len(tokens)
+
+
+def sample(active_LN: NDArray, losses_N: NDArray[np.float64], texts: Sequence[str]) -> Table:
+    """The first tokens of the test split one by one: text, experts (mean over layers), loss of the next token."""
+    experts = active_LN[:, : len(texts)].mean(0)
+    rows = [[i, t, float(experts[i]), float(losses_N[i])] for i, t in enumerate(texts)]
+    return Table(columns=["place", "text", "experts", "loss"], rows=rows)
+
+
+def by_block(active_LN: NDArray, active: float, blocks: int) -> Table:
+    """Relative error of the budget, mean over layers, in runs of neighbouring tokens of the test split."""
+    parts = np.array_split(active_LN.mean(0), min(blocks, active_LN.shape[1]))
+    return Table(
+        columns=["block", "value", "tokens"],
+        rows=[[i, float(part.mean()) / active - 1.0, len(part)] for i, part in enumerate(parts)],
+        about={"value": "mean over the block's tokens", "block": "neighbouring items of the test split"},
+    )
+
+
+def over_training(counts_SLE: NDArray) -> Table:
+    """Each expert's load over the mean load, in stretches of training (the last step of each is named)."""
+    done = len(counts_SLE)
+    ends = sorted({round(done * i / STRETCHES) for i in range(1, STRETCHES + 1)} - {0})
+    rows = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        load_LE = load.shares(counts_SLE[start:end].sum(0)) * counts_SLE.shape[-1]
+        rows += [
+            [end, layer, e, finite(float(x))] for layer, of in enumerate(load_LE) for e, x in enumerate(of)
+        ]
+    return Table(columns=["step", "layer", "expert", "load"], rows=rows)
 
 
 def curves(

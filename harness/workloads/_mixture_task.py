@@ -19,11 +19,20 @@ from harness.models.experts import MixtureArchitecture, MixtureOfExperts, losses
 from harness.models.transformer import next_token_loss
 from harness.outcome import Table
 from harness.workloads._language_task import LanguageTask
-from harness.workloads._mixture_metrics import by_class, classes_of
+from harness.workloads._mixture_metrics import by_block, by_class, by_token, classes_of, frequencies, sample
 from harness.workloads._mixture_sections import Config
+from harness.workloads._task import NUM_BLOCKS
 
 BY_CLASS = "experts_by_class"
 """Table of experts a token on the test split, by class of the token and decile of its loss."""
+BY_TOKEN = "experts_by_token"
+"""Table of experts by kind of token, beside its share of the training text."""
+BY_BLOCK = "budget_error_test_blocks"
+"""Table of the budget's error in runs of the test split."""
+SAMPLE, SAMPLED = "experts_in_text", 512
+"""Table of the test split's first tokens one by one, and how many."""
+BYTES = 256
+"""Vocabulary of a corpus of bytes."""
 LOAD = "expert_load"
 """Table of the test split's tokens by layer and expert."""
 
@@ -161,8 +170,21 @@ class MixtureTask(LanguageTask):
             loss, tables = super().test()
         self.last = heard
         rows = [[n, e, int(c)] for n, counts in enumerate(heard.counts) for e, c in enumerate(counts.tolist())]
-        classes = heard.classes_of_tokens(self.corpus.vocab_size)
-        return loss, {
-            **tables, LOAD: Table(columns=["layer", "expert", "tokens"], rows=rows),
-            BY_CLASS: by_class(heard.experts_of_tokens(), heard.losses_of_tokens(), classes),
-        }  # fmt: skip
+        tables = {**tables, LOAD: Table(columns=["layer", "expert", "tokens"], rows=rows)}
+        # A fixed number of experts is the same for every token: nothing to tell apart.
+        return loss, tables if self.router.fixed else {**tables, **self._by_token(heard)}
+
+    def _by_token(self, heard: Heard) -> dict[str, Table]:
+        """Where the experts went: by class and loss, by kind of token, by block, and in the first tokens."""
+        assert self.config.experts is not None
+        experts, losses = heard.experts_of_tokens(), heard.losses_of_tokens()
+        tokens, V = torch.cat(heard.tokens).numpy(), self.corpus.vocab_size
+        frequency = frequencies(self.corpus.split("train"), V)
+        found = {
+            BY_CLASS: by_class(experts, losses, heard.classes_of_tokens(V)),
+            BY_TOKEN: by_token(experts, losses, tokens, frequency),
+            BY_BLOCK: by_block(experts, self.config.experts.active, NUM_BLOCKS),
+        }
+        if V == BYTES:
+            found[SAMPLE] = sample(experts, losses, [chr(t) for t in tokens[:SAMPLED]])
+        return found

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 METHODS = {**language_model.METHODS, "router": "router"}
 """Config section -> kind of method."""
 
+LOAD_OVER_TRAINING = "load_over_training"
+"""Table of every expert's load over the mean load, in stretches of training."""
+
 METRICS = {
     **language_model.METRICS,
     "flops": Metric(label="training FLOPs, as measured", compared=True),
@@ -47,6 +50,7 @@ METRICS = {
     "budget_error_test": Metric(label="relative error of the budget, on the test split"),
     "budget_fluctuation": Metric(label="fluctuation of the budget over steps"),
     "steps_to_budget": Metric(label="steps until the budget is held", unit="steps"),
+    "in_budget": Metric(label="whether the budget was ever held", better="higher"),
     "tokens_without_expert": Metric(label="tokens without any expert"),
     "active_sd": Metric(label="standard deviation of the experts a token"),
     "active_loss_spearman": Metric(label="rank correlation of experts and loss"),
@@ -160,6 +164,7 @@ def _report(outcome: Outcome, task: MixtureTask, vocab_size: int) -> None:
     if outcome.diverged_step is not None:
         return
     of_training = found.of_training(counts, tokens, active)
+    outcome.tables[LOAD_OVER_TRAINING] = found.over_training(counts)
     outcome.metrics.update({**of_training, **_on_test(task)})
     outcome.metrics["auxiliary_loss_final"] = float(auxiliary[-max(1, round(found.LAST * done)) :].mean())
     mean_active = counts.sum() / (done * tokens * config.model.depth)

@@ -506,6 +506,22 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def record_tables(frame: pd.DataFrame) -> pd.DataFrame:
+    """Loads of experts over training, and a text with a number a character, of each evaluation trial."""
+    rng, rows = np.random.default_rng(5), []
+    kept = frame[(frame["suite"] == "muon_scaling") & (frame["role"] == "evaluation") & (frame["arm"] != "adamw")]
+    for _, t in kept.iterrows():
+        label = {k: t[k] for k in ("identity", "suite", "arm", "role", "seed", "size")}
+        for step in (10, 20, 30):
+            for expert in range(4):
+                load = 1 + rng.normal(0, 3 / step) + 0.1 * expert
+                rows.append({**label, "table": "loads", "step": step, "expert": expert, "load": load})
+        for place, letter in enumerate("def f(x):\n\treturn x\n" * 3):
+            own = {"place": place, "letter": letter, "experts": rng.uniform(0, 4)}
+            rows.append({**label, "table": "letters", **own})
+    return pd.DataFrame(rows)
+
+
 def everything(seeds: int = 3) -> dict[str, Any]:
     """Keyword arguments of build_report."""
     frame = trials(seeds)
@@ -518,4 +534,5 @@ def everything(seeds: int = 3) -> dict[str, Any]:
         "claims": claims(),
         "provenance": provenance(),
         "tables": {"muon_scaling_noise": noise, "coverage": noise.head(1)},
+        "record_tables": record_tables(frame),
     }

@@ -37,6 +37,14 @@ SUITE_OF: dict[str, tuple[str, dict[str, Any]]] = {
     "optimum_against_width": ("mup_transfer", {}),
     "coordinate_check": ("mup_transfer", {}),
     "metric_against_axis": ("mup_transfer", {}),
+    "table_lines": ("muon_scaling", {"table": "loads", "x": "step", "y": "load", "line": "expert"}),
+    "table_points": (
+        "muon_scaling", {"table": "loads", "x": "expert", "y": "load", "of": "expert", "where": {"step": 30}},
+    ),
+    "table_heatmap": (
+        "muon_scaling", {"table": "loads", "row": "expert", "column": "step", "value": "load", "centre": 1.0},
+    ),
+    "coloured_text": ("muon_scaling", {"table": "letters", "text": "letter", "value": "experts"}),
     "metric_against_metric": ("ddcm_rate_distortion", {"x": "bits_per_pixel", "y": "psnr", "axis": "quality"}),
 }
 
@@ -51,6 +59,7 @@ def frames_of(inputs: dict[str, Any], suite: str) -> Frames:
         trials=mine("trials"),
         curves=mine("curves"),
         probes=mine("probes"),
+        record_tables=mine("record_tables"),
         palette=Palette.of(groups),
         claims=[c for c in inputs["claims"] if c["suite"] == suite],
         axes=tuple(next(s for s in inputs["suites"] if s["name"] == suite)["axes"]),
@@ -90,12 +99,42 @@ def test_missing_data_is_refused_with_a_reason(inputs: dict[str, Any], kind: str
     suite, options = SUITE_OF[kind]
     full = frames_of(inputs, suite)
     empty = dataclasses.replace(
-        full, trials=full.trials.iloc[:0], curves=full.curves.iloc[:0], probes=full.probes.iloc[:0]
-    )
+        full, trials=full.trials.iloc[:0], curves=full.curves.iloc[:0], probes=full.probes.iloc[:0],
+        record_tables=full.record_tables.iloc[:0],
+    )  # fmt: skip
     for frames in (empty, dataclasses.replace(empty, curves=pd.DataFrame(), probes=pd.DataFrame())):
         with pytest.raises(MissingDataError) as refused:
             draw(kind, frames, options)
         assert len(str(refused.value)) > 5
+
+
+def test_a_level_is_drawn_and_named_where_it_is_asked_for(inputs: dict[str, Any]) -> None:
+    plain, levelled = (drawn(inputs, "training_curves", **more) for more in ({}, {"level": "seconds_training"}))
+    dashed = [[ln for ln in d.figure.axes[0].lines if ln.get_linestyle() == "--"] for d in (plain, levelled)]
+    assert not dashed[0] and len(dashed[1]) == 1
+    smallest = inputs["trials"].query("suite == 'muon_scaling' and role == 'evaluation' and size == 'd24'")
+    (height,) = set(dashed[1][0].get_ydata())
+    assert height == pytest.approx(smallest["seconds_training"].mean(), rel=0.2)
+    assert "Dashed: " in levelled.alt and "Dashed: " in levelled.caption
+
+
+def test_tables_of_trials_are_drawn_as_they_are(inputs: dict[str, Any]) -> None:
+    loads = inputs["record_tables"].query("table == 'loads' and size == 'd24'")
+    heat = drawn(inputs, "table_heatmap").data.set_index(["arm", "expert", "step"])["load"]
+    first = loads[loads["seed"] == loads["seed"].min()].set_index(["arm", "expert", "step"])["load"]
+    pd.testing.assert_series_equal(heat.sort_index(), first.sort_index())
+    lines = drawn(inputs, "table_lines").data.set_index(["arm", "expert", "step"])["load"]
+    means = loads.groupby(["arm", "expert", "step"])["load"].mean()
+    pd.testing.assert_series_equal(lines.sort_index(), means.sort_index())
+    text = drawn(inputs, "coloured_text")
+    assert "".join(text.data[text.data["arm"] == "muon"]["letter"]).startswith("def f(x):\n\treturn")
+    shown = {t.get_text() for t in text.figure.axes[0].texts}
+    assert {"\u21b5", "\u2192", "\u00b7", "d"} <= shown and "\n" not in shown
+
+
+def test_a_table_that_no_trial_left_is_named(inputs: dict[str, Any]) -> None:
+    with pytest.raises(MissingDataError, match="no trial left a table 'load'"):
+        drawn(inputs, "table_heatmap", table="load")
 
 
 def test_an_unknown_kind_is_named_with_the_valid_ones(inputs: dict[str, Any]) -> None:
@@ -106,7 +145,7 @@ def test_an_unknown_kind_is_named_with_the_valid_ones(inputs: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("lost", {}, r"mine.yaml: figures: unknown figure kind 'lost'.*Valid: coordinate_check, "),
+        ("lost", {}, r"mine.yaml: figures: unknown figure kind 'lost'.*Valid: coloured_text, coordinate_check, "),
         ("lr_transfer", {"axiss": "width"}, r"figures: lr_transfer: unknown option 'axiss'. Did you mean 'axis'\?"),
         ("lr_transfer", {"axis": 3}, r"lr_transfer: option 'axis': .*string \(got 3\); it is str \| None = None"),
         ("metric_by_arm", {"title": 3}, r"option 'title': .*string \(got 3\); it is str"),

@@ -47,7 +47,8 @@ def frontier_gap(
     mine = filtered(evidence, rows[rows["arm"] == arm], where)
     found = {}
     for key in cells:
-        own = mine[(mine[axes] == (key if isinstance(key, tuple) else (key,))).all(axis=1)] if axes else mine
+        values = dict(zip(axes, key if isinstance(key, tuple) else (key,), strict=True))
+        own = mine[mine[axes].eq(pd.Series(values)).all(axis=1)] if axes else mine
         name = cell_name(key)
         found[name] = [
             _gap(evidence, f"{arm} in {name}", row, lines[int(row["seed"])], metric, cost)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.analysis.blocks import block_error
+from harness.analysis.blocks import block_error, value_block_error
 from harness.analysis.cells import cell_name, evaluation
 from harness.analysis.estimate import Estimate, Part, Scale
 from harness.analysis.evidence import Evidence
@@ -164,7 +164,7 @@ def mean_ratio(
     return _difference(evidence, arm, baseline, metric, by, where, weights, across_sizes, 0.0, unit, True)
 
 
-@estimator(Facts(df=_df))
+@estimator(Facts(df=_df, uses=("tables",)))
 def mean_value(
     evidence: Evidence,
     arm: str,
@@ -182,7 +182,10 @@ def mean_value(
         raise evidence.refuse(f"arm {arm!r} has one seed in {', '.join(few)}", "run at least two seeds")
     shift, by_unit = (0.0, 1.0) if relative_to is None else (relative_to, relative_to)
     cells = [paired(cell_name(k), (s.array() - shift) / by_unit) for k, s in seeds.items()]
-    mean, said = mean_over_cells(evidence, cells, across_sizes=across_sizes)
+    shared = value_block_error(evidence, [s.identities for s in seeds.values()], metric) / abs(by_unit)
+    mean, said = mean_over_cells(evidence, cells, validation_error=shared, across_sizes=across_sizes)
+    if shared:
+        said = [*said, f"validation error {shared:.2g} added in quadrature"]
     if mean.se == 0:
         raise evidence.refuse(f"{metric!r} of {arm!r} is identical in all seeds", "state the claim as an identity")
     if unit is None:
@@ -194,6 +197,7 @@ def mean_value(
         num_seeds=min(c.n for c in cells),
         num_trials=sum(c.n for c in cells),
         seed_sd=pooled_sd(cells),
+        validation_error=shared or None,
         notes=notes + said,
         forms=form_rows(mean, "linear"),
         table=[{"cell": c.name, metric: c.mean * by_unit + shift, "sd": c.sd * by_unit, "n": c.n} for c in cells],

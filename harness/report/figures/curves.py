@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from harness import numbers
 from harness.report import labels
 from harness.report.cells import at_best_lr, ordered
+from harness.report.colours import MUTED
 from harness.report.figures.layout import Sheet
 from harness.report.figures.registry import Drawing, kind
 from harness.report.figures.theme import axis_text, step_axis
@@ -33,11 +34,12 @@ def training_curves(
     axis: str | None = None,
     values: list[Any] | None = None,
     arms: list[str] | None = None,
+    level: str | None = None,
 ) -> Drawing:
     """Loss over training at the chosen hyperparameters, one panel a size, one line an arm.
 
     ``curve``: default validation_loss, else train_loss, else the first recorded; ``values`` of the axis: default
-    the smallest, middle and largest.
+    the smallest, middle and largest. ``level``: a metric whose mean is a dashed line, e.g. what chance gives.
     """
     need(frames.curves, ["curve", "step", "value"], "curves")
     present = list(frames.curves["curve"].unique())
@@ -53,12 +55,13 @@ def training_curves(
         every = [v for v in every if v in values]
     elif len(every) > 3:
         every = [every[0], every[len(every) // 2], every[-1]]
-    return _panels(frames, trials[trials[axis].isin(every)], curve, axis, every, arms)
+    return _panels(frames, trials[trials[axis].isin(every)], curve, axis, every, arms, level)
 
 
 def _panels(
-    frames: Frames, trials: pd.DataFrame, curve: str, axis: str, values: list[Any], chosen: list[str] | None
-) -> Drawing:
+    frames: Frames, trials: pd.DataFrame, curve: str, axis: str, values: list[Any], chosen: list[str] | None,
+    level: str | None,
+) -> Drawing:  # fmt: skip
     points = frames.curves[frames.curves["curve"] == curve][["identity", "step", "value"]]
     points = trials[["identity", "arm", axis, "seed"]].drop_duplicates("identity").merge(points, on="identity")
     points = points.dropna(subset=["value"])
@@ -76,6 +79,7 @@ def _panels(
     mean = mean[mean["n"] == mean["total"]]
     arms = frames.arms(mean, chosen)
     sheet = Sheet(len(values), share_y=False)
+    levels: list[str] = []
     for ax, value in zip(sheet.axes, values, strict=True):
         for arm in arms:
             colour = frames.palette.colour(arm)
@@ -93,15 +97,23 @@ def _panels(
             ax.set_ylim(low - 0.05 * span, high + 0.08 * span)
         ax.set_title(axis_text(axis, value))
         step_axis(ax)
+        if level:
+            need(trials, [level], "evaluation trials")
+            height = trials.loc[trials[axis] == value, level].mean()
+            if np.isfinite(height):
+                levels.append(f"{numbers.plain(height)} at {axis_text(axis, value)}")
+                ax.axhline(height, color=MUTED, linestyle="--", linewidth=1)
+                ax.set_ylim(min(ax.get_ylim()[0], height - 0.05 * abs(ax.get_ylim()[1] - height)))
     sheet.left_text = frames.labels.label(curve)
     sheet.handles = [Line2D([], [], color=frames.palette.colour(a), label=a) for a in arms]
     data = mean.drop(columns=["bin", "total"]).reset_index(drop=True)
     return Drawing(
         sheet,
         data,
-        _alt(data, arms, values, axis, sheet.left_text),
+        _alt(data, arms, values, axis, sheet.left_text) + (f" Dashed: {listed(levels)}." if levels else ""),
         "Mean over seeds, thin lines are single seeds; each point is the mean of its stretch of steps. "
-        "Only the end of the schedule is compared.",
+        "Only the end of the schedule is compared."
+        + (f" Dashed: {frames.labels.label(str(level))}." if levels else ""),
     )
 
 

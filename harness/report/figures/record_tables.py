@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
 
 from harness import numbers
@@ -176,16 +177,16 @@ def table_heatmap(
     data, seed = first_seed(rows, [row, column, value])
     shown, names = frames.arms(data, arms), sorted(data[row].unique(), key=natural_key)
     low, high = float(data[value].min()), float(data[value].max())
-    if centre is not None:
-        reach = max(centre - low, high - centre, 1e-12)
-        low, high = centre - reach, centre + reach
+    scale, colours = Normalize(low, high), "viridis"
+    if centre is not None and low < centre < high:
+        scale, colours = TwoSlopeNorm(centre, low, high), "vlag"
     sheet, said = Sheet(len(shown), size=(3.7, min(5.0, 1.3 + 0.12 * len(names)))), []
     for ax, arm in zip(sheet.axes, shown, strict=True):
         grid = data[data["arm"] == arm].pivot(index=row, columns=column, values=value).reindex(index=names)
         sns.heatmap(
             grid.set_axis([_name(n) for n in names], axis=0), ax=ax,
-            vmin=low, vmax=high, cmap="viridis" if centre is None else "vlag", cbar=False,
-            rasterized=True, xticklabels=False, yticklabels=max(1, len(names) // 8),
+            norm=scale, cmap=colours, cbar=False, rasterized=True, xticklabels=False,
+            yticklabels=max(1, len(names) // 8),
         )  # fmt: skip
         steps = list(grid.columns)
         spots = sorted({0, len(steps) // 2, len(steps) - 1})

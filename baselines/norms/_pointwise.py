@@ -37,7 +37,8 @@ class Pointwise(nn.Module):
 
 def matched_gain(f: Function, alpha: float) -> float:
     """1 / rms f(alpha z) over unit normals z: what makes a branch start as large as behind a normalisation."""
-    z = torch.linspace(-12.0, 12.0, 48_001, dtype=torch.float64)
+    # On the CPU also where a network is built without numbers (device meta), as base models are.
+    z = torch.linspace(-12.0, 12.0, 48_001, dtype=torch.float64, device="cpu")
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     return float(1 / torch.trapezoid(f(alpha * z).square() * density, z).sqrt())
 

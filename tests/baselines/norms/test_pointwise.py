@@ -131,7 +131,9 @@ def test_identity_is_a_gain_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    "norm", [{"name": n} for n in ("dyt", "derf", "dyisru", "identity")] + [{"name": "dyt", "gain": "matched"}], ids=str
+    "norm",
+    [{"name": "dyt"}, {"name": "derf"}, {"name": "dyisru"}, {"name": "identity"}, {"name": "dyt", "gain": "matched"}],
+    ids=str,
 )
 def test_a_language_model_trains_with_it(norm):
     task = tiny.task(norm=norm, model={"zero_readout": True})

@@ -132,7 +132,7 @@ def test_identity_is_a_gain_and_nothing_else():
 
 @pytest.mark.parametrize(
     "norm",
-    [{"name": "dyt"}, {"name": "derf"}, {"name": "dyisru"}, {"name": "identity"}, {"name": "dyt", "gain": "matched"}],
+    [*({"name": n} for n in ("dyt", "derf", "dyisru", "identity")), {"name": "dyt", "gain": "matched"}],
     ids=str,
 )
 def test_a_language_model_trains_with_it(norm):

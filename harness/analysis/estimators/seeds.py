@@ -1,7 +1,7 @@
 """Estimators over seeds: shares of them, for arms of which some seeds leave a plateau, and interactions.
 
-A mean of two kinds of outcome says how many seeds were of which kind, and t takes their distance for noise: what can
-be said of such arms is the share of seeds.
+A mean of two kinds of outcome says how many seeds were of which kind, and t takes their distance for noise: what
+can be said of such arms is the share of seeds.
 """
 
 from __future__ import annotations

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 Site = Literal["attention", "feed_forward", "final"]
 Function = Callable[[Tensor], Tensor]
-"""Odd, bounded and rising, of a tensor of any shape and dtype."""
+"""Odd and rising, of a tensor of any shape and dtype."""
 
 
 class Pointwise(nn.Module):
@@ -36,14 +37,15 @@ class Pointwise(nn.Module):
 
 def matched_gain(f: Function, alpha: float) -> float:
     """1 / rms f(alpha z) over unit normals z: what makes a branch start as large as behind a normalisation."""
-    z = torch.linspace(-12.0, 12.0, 48_001, dtype=torch.float64)
+    # On the CPU also where a network is built without numbers (device meta), as base models are.
+    z = torch.linspace(-12.0, 12.0, 48_001, dtype=torch.float64, device="cpu")
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     return float(1 / torch.trapezoid(f(alpha * z).square() * density, z).sqrt())
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointwiseNorm:
-    """A bounded function of each number alone, in the place of a normalisation; nothing is normalised."""
+class PointwiseNorm(ABC):
+    """A function of each number alone, in the place of a normalisation; nothing is normalised."""
 
     alpha: float = 0.5
     """Slope inside; trained."""
@@ -60,7 +62,10 @@ class PointwiseNorm:
     embedding_scalar: bool = False
     """Whether the embedding is followed by a trained scalar that starts at sqrt(width), as in published recipes."""
 
-    function: ClassVar[Function]
+    @property
+    @abstractmethod
+    def f(self) -> Function:
+        """The function of a number."""
 
     def __post_init__(self) -> None:
         for name in ("alpha", "alpha_attention"):
@@ -69,15 +74,19 @@ class PointwiseNorm:
                 raise ValueError(f"{type(self).__name__}: {name} must be a number above 0, got {value!r}")
 
     def build(self, width: int, site: Site) -> nn.Module:
-        """One function at every site; before attention it may start with a slope of its own."""
+        """One function at every site; before attention it may start with a slope of its own.
+
+        ValueError for a site of another name, which would take the wrong slope unnoticed.
+        """
+        if site not in get_args(Site):
+            raise ValueError(f"{type(self).__name__}: unknown site {site!r}; valid: {', '.join(get_args(Site))}")
         own = self.alpha_attention if site == "attention" else None
         alpha = self.alpha if own is None else own
-        f = type(self).function
         gain = math.sqrt(width) if self.gain == "sqrt" else 1.0
         if self.gain == "matched":
-            gain = matched_gain(f, alpha)
+            gain = matched_gain(self.f, alpha)
         return Pointwise(
-            f, width, alpha, gain, channelwise=self.channelwise, bias=self.bias, shift=self.shift
+            self.f, width, alpha, gain, channelwise=self.channelwise, bias=self.bias, shift=self.shift
         )  # fmt: skip
 
     def embedding_scale(self, width: int) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -19,4 +18,7 @@ class Derf(PointwiseNorm):
     shift: bool = True
     """Whether a trained shift (0 at the start) stands inside."""
 
-    function: ClassVar[Function] = staticmethod(torch.erf)
+    @property
+    def f(self) -> Function:
+        """The error function."""
+        return torch.erf

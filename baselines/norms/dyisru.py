@@ -6,7 +6,6 @@ One component of RMSNorm, the others held fixed, is exactly this: sqrt(d) x / sq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,4 +24,7 @@ def isru(x: Tensor) -> Tensor:
 class DyISRU(PointwiseNorm):
     """The inverse square root unit of each number alone, in the place of a normalisation."""
 
-    function: ClassVar[Function] = staticmethod(isru)
+    @property
+    def f(self) -> Function:
+        """The inverse square root unit."""
+        return isru

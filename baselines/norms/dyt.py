@@ -7,7 +7,6 @@ root mean square rho held fixed (kexue.fm 10831).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -20,4 +19,7 @@ from harness.registry import register
 class DyT(PointwiseNorm):
     """tanh of each number alone, in the place of a normalisation."""
 
-    function: ClassVar[Function] = staticmethod(torch.tanh)
+    @property
+    def f(self) -> Function:
+        """tanh."""
+        return torch.tanh

@@ -29,6 +29,8 @@ class Architecture(BlockArchitecture):
     """Longest sequence."""
     rope_base: float = 10_000.0
     zero_readout: bool = False
+    embedding_scalar: bool | None = None
+    """Whether a trained scalar, sqrt(width) at the start, follows the embedding; None: as the norm wants."""
 
 
 class Transformer(nn.Module):
@@ -52,6 +54,8 @@ class Transformer(nn.Module):
         self.architecture = a
         self.embedding = Embedding(a.vocab_size, a.width)
         scale = norm.embedding_scale(a.width)
+        if a.embedding_scalar is not None:
+            scale = math.sqrt(a.width) if a.embedding_scalar else None
         self.embedding_scale = None if scale is None else nn.Parameter(torch.tensor(float(scale)))
         self.rotary: Tensor
         self.register_buffer("rotary", rotary_table(a.context, a.head_width, a.rope_base), persistent=False)

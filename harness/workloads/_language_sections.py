@@ -15,6 +15,8 @@ class Model(Network):
 
     context: int = Field(default=128, gt=0)
     """Tokens of a sequence."""
+    embedding_scalar: bool | None = None
+    """Whether a trained scalar, sqrt(width) at the start, follows the embedding; null: as the norm wants."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -32,7 +32,7 @@ def architecture(model: Model, vocab_size: int) -> Architecture:
         vocab_size=vocab_size, width=model.width, depth=model.depth, head_width=model.head_width,
         context=model.context, feed_forward=model.feed_forward, feed_forward_width=model.feed_forward_width,
         qk_norm=model.qk_norm, zero_readout=model.zero_readout, zero_query=model.zero_query,
-        zero_residual=model.zero_residual,
+        zero_residual=model.zero_residual, embedding_scalar=model.embedding_scalar,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from baselines.norms.identity import Identity
 from baselines.norms.layernorm import LayerNorm
 from baselines.norms.rmsnorm import RMSNorm
 from baselines.optimizers.adamw import AdamW
@@ -199,6 +200,23 @@ def test_a_norm_may_ask_for_an_embedding_scale() -> None:
     assert model.embedding_scale.item() == pytest.approx(math.sqrt(32))
     model(torch.randint(50, (1, 4))).sum().backward()
     assert model.embedding_scale.grad is not None
+
+
+def test_the_model_overrules_the_norm_on_the_embeddings_scalar() -> None:
+    @dataclass(frozen=True)
+    class Asking(LayerNorm):
+        def embedding_scale(self, width: int) -> float:
+            return 3.0
+
+    given, _ = network(replace(SMALL, embedding_scalar=True), norm=Asking())
+    assert given.embedding_scale is not None
+    assert given.embedding_scale.item() == pytest.approx(math.sqrt(32))
+    assert network(replace(SMALL, embedding_scalar=False), norm=Asking())[0].embedding_scale is None
+    # Any norm gets one, and it multiplies what the blocks see.
+    scaled, _ = network(replace(SMALL, embedding_scalar=True, depth=0), norm=Identity())
+    plain, _ = network(replace(SMALL, depth=0), norm=Identity())
+    tokens = torch.arange(8)[None]
+    torch.testing.assert_close(scaled(tokens), plain(tokens) * math.sqrt(32))
 
 
 def test_bfloat16_autocast_is_close_to_float32() -> None:

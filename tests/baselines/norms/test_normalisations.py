@@ -54,3 +54,13 @@ def test_options_leave_out_gain_and_bias() -> None:
         LayerNorm(gain=False)
     with pytest.raises(ValueError, match="eps must be a number >= 0, got -1"):
         RMSNorm(eps=-1.0)
+
+
+def test_layernorms_gains_start_where_told():
+    x = torch.randn(4, 8)
+    doubled, plain = (LayerNorm(gain_init=g).build(8, "final") for g in (2.0, 1.0))
+    assert torch.equal(doubled(x), 2 * plain(x))
+    with pytest.raises(ValueError, match="gain_init must be a number above 0, got 0"):
+        LayerNorm(gain_init=0.0)
+    with pytest.raises(ValueError, match=r"gain_init 2\.0 needs gain true"):
+        LayerNorm(gain_init=2.0, gain=False, bias=False)

@@ -130,9 +130,13 @@ def test_identity_is_a_gain_and_nothing_else():
     assert torch.equal(module(x), x) and [tuple(p.shape) for p in module.parameters()] == [(D,)]
 
 
-@pytest.mark.parametrize("name", ["dyt", "derf", "dyisru", "identity"])
-def test_a_language_model_trains_with_it(name):
-    task = tiny.task(norm={"name": name}, model={"zero_readout": True})
+@pytest.mark.parametrize(
+    "norm",
+    [*({"name": n} for n in ("dyt", "derf", "dyisru", "identity")), {"name": "dyt", "gain": "matched"}],
+    ids=str,
+)
+def test_a_language_model_trains_with_it(norm):
+    task = tiny.task(norm=norm, model={"zero_readout": True})
     before = {n: p.detach().clone() for n, p in task.model.named_parameters()}
     losses = []
     for step in range(8):

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.errors import unknown
+
 FORMAT: Literal["images"] = "images"
 """Value of the key ``format`` that tells pictures from text."""
 
@@ -56,6 +58,8 @@ class ImageSpec(BaseModel):
     def _consistent(self) -> ImageSpec:
         if self.path is None and self.name is None:
             raise ValueError(f"give name (embedded pictures: {', '.join(EMBEDDED)}) or path")
+        if self.path is None and self.name not in EMBEDDED:
+            raise ValueError(str(unknown("embedded pictures", str(self.name), EMBEDDED)))
         if self.path is not None and self.name in EMBEDDED:
             raise ValueError(f"{self.name!r} is embedded; give the pictures at path another name")
         if self.validation_share + self.test_share > 0.5:

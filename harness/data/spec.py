@@ -126,10 +126,7 @@ def parse(spec: Mapping[str, Any] | Spec, where: str = "data") -> Spec:
     if isinstance(spec, Spec):
         return spec
     if spec.get("format") == image_spec.FORMAT:
-        pictures = _checked(ImageSpec, spec, where)
-        if pictures.path is None and pictures.name not in image_spec.EMBEDDED:
-            raise unknown("embedded pictures", str(pictures.name), image_spec.EMBEDDED, f"{where}.name")
-        return pictures
+        return _checked(ImageSpec, spec, where)
     parsed = _checked(DataSpec, spec, where)
     if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
         raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")

@@ -214,7 +214,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("spec", "message"), [
     ({}, r"give name .embedded pictures: digits, mnist_5k. or path"),
-    ({"name": "digit"}, "data.name: unknown embedded pictures 'digit'. Did you mean 'digits'"),
+    ({"name": "digit"}, "data: unknown embedded pictures 'digit'. Did you mean 'digits'"),
     ({"name": "digits", "tokenizer": "bpe"}, "unknown key 'tokenizer'"),
     ({"name": "digits", "path": "a"}, "'digits' is embedded; give the pictures at path another name"),
     ({"path": "a", "size": 4}, "key 'size': .*greater than or equal to 8 .got 4"),

@@ -53,5 +53,8 @@ class VisionTransformerSize:
         }
 
     def training_flops(self, pictures: int) -> float:
-        """FLOPs of forward and backward passes (three forward passes) over this many pictures."""
-        return 3.0 * sum(self.forward_flops().values()) * pictures
+        """FLOPs of forward and backward passes over this many pictures: three forward passes, and two of the
+        patches' map, as pixels need no gradient.
+        """
+        forward = self.forward_flops()
+        return (3.0 * sum(forward.values()) - forward["patches"]) * pictures

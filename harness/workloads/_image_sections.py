@@ -39,6 +39,14 @@ class Model(Network):
         )  # fmt: skip
 
 
+class PictureTraining(Training):
+    """How long, in what batches, on which schedule."""
+
+    divergence_factor: float = Field(default=10.0, gt=1)
+    """A training loss above this many times the trivial loss counts as diverged. Of few classes the trivial loss is
+    small: a batch told wrong with confidence costs several times as much, and is unlearned."""
+
+
 class Config(BaseModel):
     """A trial of an image classifier."""
 
@@ -48,7 +56,7 @@ class Config(BaseModel):
     """The network."""
     data: dict[str, Any] = Field(default={"name": "digits"})
     """The pictures (see ``harness data``): digits, mnist_5k, or a path with a sub-folder for each class."""
-    training: Training
+    training: PictureTraining
     """How long and on which schedule, in pictures."""
     optimizer: dict[str, Any]
     """An optimizer: name and fields."""
@@ -78,13 +86,8 @@ class Config(BaseModel):
         return ImageSpec.model_validate(self.data)
 
     @property
-    def tokens_per_step(self) -> int:
-        """Pictures."""
-        return self.training.batch_size
-
-    @property
     def steps(self) -> int:
         """Optimizer steps; tokens_per_parameter counts pictures over the parameters of the blocks' matrices."""
         # They are the same for all pictures.
         parameters = self.model.size(self.model.patch, 1, 1).matrix_parameters
-        return self.training.num_steps(self.tokens_per_step, parameters)
+        return self.training.num_steps(self.training.batch_size, parameters)

@@ -48,7 +48,7 @@ METRICS = {
     "tokens": Metric(label="training pictures"),
     "steps": Metric(label="steps"),
     "model_width": Metric(label="width"),
-    "tokens_per_step": Metric(label="pictures a step"),
+    "tokens_per_step": Metric(label="patches a step"),
     "tokens_per_second": Metric(label="pictures per second"),
     "seconds_training": Metric(label="training time", unit="s"),
 }
@@ -67,7 +67,7 @@ def cost(config: Config, size: VisionTransformerSize | None = None) -> Cost:
     """FLOPs of model and optimizer, by formula. Raises HarnessError if patches do not fill the pictures."""
     if size is None:
         size = config.model.size(config.pictures.side, config.pictures.channels, CLASSES)
-    seen = config.steps * config.tokens_per_step
+    seen = config.steps * config.training.batch_size
     optimizer = build("optimizer", config.optimizer, "optimizer")
     return Cost(
         flops=size.training_flops(seen) + optimizer.flops_per_step(size.shapes()) * config.steps,
@@ -132,7 +132,8 @@ def _planned(task: ImageTask) -> dict[str, float]:
         "parameters_total": float(task.parameters_total),
         "tokens": float(total.tokens),
         "model_width": float(task.config.model.width),
-        "tokens_per_step": float(task.config.tokens_per_step),
+        # What a step's matrices see, as bounds on the optimizer's share of FLOPs ask.
+        "tokens_per_step": float(task.config.training.batch_size * task.size.num_patches),
     }
 
 

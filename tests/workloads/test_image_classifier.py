@@ -91,7 +91,7 @@ def test_cost_is_that_of_the_model_that_is_built(name: str) -> None:
     per_step = build("optimizer", config.optimizer).flops_per_step(
         [(where[n].role, tuple(p.shape)) for n, p in matrices]
     )
-    # 16 patches see the blocks (6 FLOPs a parameter, 12 N D L of attention) and their map (4); the mean is read out.
+    # 16 patches see the blocks (6 FLOPs a parameter, 12 N D L of attention) and their map (4); their mean is read
     blocks = 6 * cost.parameters + 12 * 16 * 16 * 2
     model = 16 * (blocks + 4 * 8 * 16) + 6 * 3 * 16
     assert cost.flops == pytest.approx(model * cost.tokens + 12 * per_step)

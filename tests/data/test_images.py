@@ -185,7 +185,7 @@ def one_colour(root: Path) -> None:
     (loose, "labels are missing: 1 pictures beside the sub-folders, such as '000.png'; put each"),
     (no_class, "labels are missing: it holds nothing; put each picture into the sub-folder of its class"),
     (one_class, "one class alone, 'cat': there is nothing to tell apart"),
-    (empty_class, "class 'bird' has no picture that can be read; add some, or remove its sub-folder"),
+    (empty_class, "class 'bird' has no picture that can be read; add some, or take the class away"),
     (unreadable_class, r"class 'bird' has no picture .*1 files left out; the first: bird/song.mp3: not a picture"),
     (rare_class, "class 'bird': none of its pictures fell into train"),
     (few, r"too small: \d+ of 24 pictures fell into .*, at least 16 needed; give more different pictures"),
@@ -213,7 +213,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spec", "message"), [
-    ({}, r"give name .embedded pictures: digits, mnist_5k. or path"),
+    ({}, r"give name .embedded pictures: digits, mnist_5k., path or dataset"),
+    ({"path": "a", "dataset": "b"}, "path or dataset, not both"),
+    ({"path": "a", "label_column": "b"}, "key 'label_column' is for a dataset; remove it"),
     ({"name": "digit"}, "data: unknown embedded pictures 'digit'. Did you mean 'digits'"),
     ({"name": "digits", "tokenizer": "bpe"}, "unknown key 'tokenizer'"),
     ({"name": "digits", "path": "a"}, "'digits' is embedded; give the pictures at path another name"),

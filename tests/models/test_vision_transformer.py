@@ -176,6 +176,28 @@ def test_zero_readout_starts_at_the_trivial_loss() -> None:
     assert loss.item() == pytest.approx(math.log(5), rel=1e-6)
 
 
+def test_norms_stand_at_the_language_models_sites() -> None:
+    asked: list[tuple[int, str]] = []
+
+    class Asked(RMSNorm):
+        def build(self, width: int, site: str) -> nn.Module:  # type: ignore[override]
+            asked.append((width, site))
+            return super().build(width, site)
+
+        def embedding_scale(self, width: int) -> float:
+            return 3.0
+
+    model = network(norm=Asked())
+    assert asked[:5] == [(16, "attention"), (16, "feed_forward")] * 2 + [(16, "final")]
+    # The scalar that a norm wants multiplies what enters the blocks: patches and positions.
+    with torch.no_grad():
+        scaled = model(pictures())
+        model.embedding_scale.fill_(1.0)
+        model.embedding.weight.mul_(3.0)
+        model.positions.weight.mul_(3.0)
+        torch.testing.assert_close(model(pictures()), scaled, rtol=1e-4, atol=1e-5)
+
+
 def test_every_matrix_has_its_role() -> None:
     roles = {name: place.role for name, place in places(network()).items()}
     assert roles["embedding.weight"] == roles["positions.weight"] == "embedding"

@@ -111,6 +111,28 @@ def test_batches_depend_on_seed_size_and_step_alone() -> None:
     assert torch.equal(torch.cat([parts.batch(3, 0)[0], parts.batch(3, 1)[0]]), first)
 
 
+def test_batches_are_of_the_train_split_and_reach_all_of_it() -> None:
+    task = tiny.task()
+    pictures, classes = task.items("train", torch.arange(96))
+    seen = set()
+    for step in range(100):
+        for x, y in zip(*task.batch(step, 0), strict=True):
+            (place,) = (pictures == x).flatten(1).all(1).nonzero().flatten().tolist()
+            assert classes[place] == y
+            seen.add(place)
+    # 800 draws of 96 leave one out with a chance of 96 exp(-800 / 96) = 2 %, and the draws are fixed.
+    assert len(seen) >= 95
+
+
+def test_resident_pictures_give_the_batches_of_mapped_ones() -> None:
+    mapped, resident = tiny.task(), tiny.task()
+    for split in ("train", "validation"):
+        pixels, classes = resident._split(split)
+        resident._splits[split] = torch.from_numpy(np.array(pixels)), classes
+    assert torch.equal(resident.batch(5, 0)[0], mapped.batch(5, 0)[0])
+    assert resident.evaluate("validation") == mapped.evaluate("validation")
+
+
 def test_pictures_are_standardised_and_keep_their_classes() -> None:
     task, (pixels, classes) = tiny.task(), tiny.TinyPictures().split("validation")
     found, labels = task.items("validation", torch.tensor([7, 0, 7]))

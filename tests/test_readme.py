@@ -34,7 +34,7 @@ def test_the_method_of_the_readme_keeps_the_contract(tmp_path):
 
 
 def test_the_suite_of_the_readme_loads(tmp_path):
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     assert compose.load(str(path), "cpu").base["training"]["tokens_per_parameter"] == 10

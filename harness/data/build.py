@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.data import readers, token_files
+from harness.data import hub, image_build, image_sources, readers, token_files
 from harness.data.corpus import META, SPLITS, Corpus, open_corpus
-from harness.data.documents import Document, TextSource, cut_after
+from harness.data.documents import Document, TextSource, cut_after, split_of
+from harness.data.image_spec import ImageSpec
 from harness.data.overlap import also_in_train
 from harness.data.python_sources import PythonSources, list_digest, read_list
-from harness.data.spec import DataSpec, parse
+from harness.data.spec import DataSpec, Spec, parse
 from harness.data.staging import Progress, SplitWriter, Staging
 from harness.errors import DamagedError, DataError
 from harness.files import lock, sealed, unsealed, write_atomically
@@ -28,7 +29,7 @@ SEPARATOR = b"\0"
 
 
 def ensure(
-    spec: Mapping[str, Any] | DataSpec, folder: Path, progress: Progress | None = None, force: bool = False
+    spec: Mapping[str, Any] | Spec, folder: Path, progress: Progress | None = None, force: bool = False
 ) -> Corpus:
     """The corpus of a spec: opened where it is built and its source is unchanged, else built.
 
@@ -40,7 +41,7 @@ def ensure(
     return corpus if corpus.name == parsed.label else Corpus(corpus.path, {**corpus.meta, "name": parsed.label})
 
 
-def _ensure(parsed: DataSpec, folder: Path, progress: Progress | None, force: bool) -> Corpus:
+def _ensure(parsed: Spec, folder: Path, progress: Progress | None, force: bool) -> Corpus:
     key, state = spec_key(parsed), source_state(parsed)
     found = None if force else _lookup(folder, key, state)
     if found:
@@ -51,7 +52,9 @@ def _ensure(parsed: DataSpec, folder: Path, progress: Progress | None, force: bo
             return found
         staging = Staging(folder, key)
         try:
-            if parsed.tokenizer == "bpe":
+            if isinstance(parsed, ImageSpec):
+                corpus = image_build.build_images(parsed, staging, progress)
+            elif parsed.tokenizer == "bpe":
                 from harness.data.bpe import build_bpe
 
                 of_bytes = parsed.model_copy(update={"tokenizer": "bytes", "vocab_size": None})
@@ -79,16 +82,18 @@ def build_source(spec: DataSpec, source: TextSource, folder: Path) -> Corpus:
 # --- where a spec leads ------------------------------------------------------------------------------------
 
 
-def spec_key(spec: DataSpec) -> str:
+def spec_key(spec: Spec) -> str:
     """Name of a spec's index entries: equal specs, equal keys; labels and defaults are no part of it."""
     return digest_of(spec.canonical())[:32]
 
 
-def source_state(spec: DataSpec) -> str | None:
+def source_state(spec: Spec) -> str | None:
     """What tells a changed source from an unchanged one, in hex; None if the source is not here."""
     state: Any
     if spec.dataset is not None:
-        state = readers.dataset_state(spec)
+        state = hub.state(spec.dataset, spec.revision)
+    elif isinstance(spec, ImageSpec):
+        state = image_sources.state(spec)
     elif spec.path is not None:
         state = readers.files_state(spec)
     else:
@@ -182,12 +187,6 @@ def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: 
     about["documents"] = counts
     about["also_in_train"] = also_in_train(staging.files(), SEPARATOR)
     return staging.finish(spec, vocab_size=256, dtype="uint8", about=about)
-
-
-def split_of(sha256: str, validation: float, test: float) -> str:
-    """The split of a document by the hash of its content: uniform in [0, 1), test first, then validation."""
-    place = int(sha256[:16], 16) / 2**64
-    return "test" if place < test else "validation" if place < test + validation else "train"
 
 
 class _Reporter:

@@ -75,3 +75,9 @@ def cut_after(text: bytes, at: int) -> int:
     while at < len(text) and text[at] & 0xC0 == 0x80:
         at += 1
     return at
+
+
+def split_of(sha256: str, validation: float, test: float) -> str:
+    """The split of a document or picture by its content's hash: uniform in [0, 1), test first, then validation."""
+    place = int(sha256[:16], 16) / 2**64
+    return "test" if place < test else "validation" if place < test + validation else "train"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.data import hub
 from harness.data.documents import BLOCK, Document, TextSource, checked_utf8, of_text
 from harness.data.spec import SUFFIXES, DataSpec, Format
 from harness.errors import DataError
@@ -71,15 +72,6 @@ def files_state(spec: DataSpec) -> list[Any] | None:
                 stat = file.stat()
                 state.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
     return state
-
-
-def dataset_state(spec: DataSpec) -> list[Any] | None:
-    """For a local folder, (path, size, modification time) of its files; for a name, the name and revision."""
-    root = Path(str(spec.dataset)).expanduser()
-    if not root.is_dir():
-        return ["dataset", spec.dataset, spec.revision]
-    files = sorted(f for f in root.rglob("*") if f.is_file())
-    return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
 
 
 def split_by(spec: DataSpec) -> str:
@@ -291,23 +283,10 @@ class HubDataset(_Source):
     def _load(self) -> Any:
         if self._loaded is not None:
             return self._loaded
-        try:
-            import datasets
-        except ImportError:
-            raise DataError(f"dataset {self.spec.dataset!r}: needs the datasets library; "
-                            "pip install 'method-harness[datasets]'") from None
-        try:
-            data = datasets.load_dataset(
-                self.spec.dataset, self.spec.subset, split=self.split, revision=self.spec.revision
-            )
-        except Exception as error:  # The library raises its own, the hub's and the network's errors.
-            raise DataError(f"dataset {self.spec.dataset!r}, split {self.split!r}: {type(error).__name__}: "
-                            f"{error}; check name, subset and split, and the network") from error
-        column = self.spec.column or "text"
-        if column not in data.column_names:
-            raise DataError(f"dataset {self.spec.dataset!r}: no column {column!r}; it has "
-                            f"{', '.join(data.column_names)}; give column")
-        kind = getattr(data.features[column], "dtype", None)
+        spec, name = self.spec, str(self.spec.dataset)
+        data = hub.load(name, spec.subset, self.split, spec.revision)
+        column = spec.column or "text"
+        kind = getattr(hub.column(data, name, column, "column"), "dtype", None)
         if kind not in ("string", "large_string"):
             raise DataError(f"dataset {self.spec.dataset!r}: column {column!r} is {kind or 'nested'}, not text; "
                             "give another column")

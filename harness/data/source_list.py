@@ -15,7 +15,7 @@ from harness.data.python_sources import (
     list_lines,
     record_files,
 )
-from harness.data.spec import parse
+from harness.data.spec import DataSpec
 
 
 def write_list(file: Path = LIST) -> str:
@@ -24,7 +24,7 @@ def write_list(file: Path = LIST) -> str:
     versions = {name: installed(name).version for name in DISTRIBUTIONS}
     with tempfile.TemporaryDirectory() as folder:
         source = PythonSources(Listed(versions, files, ""))
-        corpus = build_source(parse({"name": "python_sources"}), source, Path(folder))
+        corpus = build_source(DataSpec(name="python_sources"), source, Path(folder))
     file.write_bytes(list_lines(files, versions, corpus.digest))
     return corpus.digest
 

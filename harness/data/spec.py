@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness.data import image_spec
+from harness.data.image_spec import ImageSpec
 from harness.errors import DataError, unknown
 from harness.validation import told
 
@@ -112,20 +114,33 @@ class DataSpec(BaseModel):
         return fields
 
 
-def parse(spec: Mapping[str, Any] | DataSpec, where: str = "data") -> DataSpec:
-    """A checked spec. Raises UnknownNameError (key, embedded corpus) or DataError, naming key and value."""
-    if isinstance(spec, DataSpec):
+Spec = DataSpec | ImageSpec
+S = TypeVar("S", bound=BaseModel)
+
+
+def parse(spec: Mapping[str, Any] | Spec, where: str = "data") -> Spec:
+    """A checked spec: of pictures where its format says so, else of a text.
+
+    Raises UnknownNameError (key, embedded data) or DataError, naming key and value.
+    """
+    if isinstance(spec, Spec):
         return spec
+    if spec.get("format") == image_spec.FORMAT:
+        return _checked(ImageSpec, spec, where)
+    parsed = _checked(DataSpec, spec, where)
+    if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
+        raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")
+    return parsed
+
+
+def _checked(model: type[S], spec: Mapping[str, Any], where: str) -> S:
     for key in spec:
-        if key not in DataSpec.model_fields:
-            raise unknown("key", str(key), DataSpec.model_fields, where)
+        if key not in model.model_fields:
+            raise unknown("key", str(key), model.model_fields, where)
     try:
-        parsed = DataSpec.model_validate(dict(spec))
+        return model.model_validate(dict(spec))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         text = f"key {place!r}: {told(first)}" if place else told(first)
         raise DataError(f"{where}: {text}") from None
-    if parsed.path is None and parsed.dataset is None and parsed.name not in EMBEDDED:
-        raise unknown("embedded corpus", str(parsed.name), EMBEDDED, f"{where}.name")
-    return parsed

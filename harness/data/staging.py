@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.data.corpus import DTYPES, FORMAT, META, SPLITS, Corpus, content_digest, open_corpus
-from harness.data.spec import DataSpec
+from harness.data.spec import Spec
 from harness.errors import DataError
 from harness.files import make_folder, sealed, sync, sync_folder, write_atomically
 
@@ -66,7 +66,7 @@ class Staging:
         return {split: self.path / f"{split}.bin" for split in SPLITS}
 
     def finish(
-        self, spec: DataSpec, *, vocab_size: int, dtype: str, about: Mapping[str, Any],
+        self, spec: Spec, *, vocab_size: int, dtype: str, about: Mapping[str, Any],
         num_bytes: Mapping[str, int | None] | None = None, tokenizer: str = "bytes",
     ) -> Corpus:
         """Check the sizes, write meta.json, sync everything and rename. ``num_bytes``: text behind each split."""
@@ -120,7 +120,7 @@ def publish(built: Path, folder: Path, digest: str) -> Corpus:
     return present
 
 
-def _too_small(spec: DataSpec, split: str, tokens: int) -> str:
+def _too_small(spec: Spec, split: str, tokens: int) -> str:
     own = getattr(spec, split, None) if split != "train" else None
     if own is not None:
         fix = f"give a larger {split} ({own})"

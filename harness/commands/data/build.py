@@ -20,3 +20,7 @@ def command(spec: Spec = None, results: Results = DEFAULT_RESULTS) -> None:
     with bytes_done(f"building {wanted.get('name', 'the data set')}") as progress:
         corpus = commands.build(wanted, results / "data", progress)
     typer.echo(f"{corpus.name}: digest {corpus.digest}")
+    if out := corpus.about.get("left_out", {}).get("files"):
+        typer.echo(f"{out:,} files left out when it was first built:")
+        for file in corpus.about["left_out"]["named"]:
+            typer.echo(f"  {file}")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.data import pictures
 from tests.terminal import here
 
 
@@ -27,6 +28,18 @@ def test_build_list_export_and_import(results, tmp_path):
     (row,) = json.loads(here("data", "list", "--results", other, "--json").stdout)
     assert (row["digest"], row["state"]) == (digest, "built")
     assert digest in here("data", "list", "--results", other).stdout
+
+
+def test_build_names_and_counts_the_pictures_that_it_leaves_out(tmp_path):
+    root = pictures.folder(tmp_path / "photos")
+    words = ["data", "build", "format=images", f"path={root}", "size=8", "--results", tmp_path / "results"]
+    assert "left out" not in here(*words).stdout
+    (root / "cat" / "notes.txt").write_text("a cat")
+    (root / "dog" / "000.png").write_bytes(b"")
+    done = here(*words[:-1], tmp_path / "elsewhere")
+    assert done.exit_code == 0, done.output
+    assert "2 files left out when it was first built:\n  cat/notes.txt: not a picture" in done.stdout
+    assert "\n  dog/000.png: not a picture" in done.stdout
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -54,25 +54,31 @@ def probe_contrast(
     arm: str,
     column: str,
     first: str,
-    second: str,
+    second: str | None = None,
     value: str = "value",
     unit: Columns = "matrix",
     probe: str | None = None,
     where: Mapping[str, Any] | None = None,
     by: Columns | None = None,
     across_sizes: bool | None = None,
+    label: str = "",
 ) -> Estimate:
-    """Value where ``column`` is ``first`` minus where it is ``second``, over units at the end, mean over seeds."""
-    found = probe_rows(evidence, [arm], probe, value, {**(where or {}), column: [first, second]}, steps="last")
+    """Value where ``column`` is ``first`` minus where it is ``second``, over units at the end, mean over seeds.
+
+    Without ``second``: the value itself.
+    """
+    names = [first] if second is None else [first, second]
+    found = probe_rows(evidence, [arm], probe, value, {**(where or {}), column: names}, steps="last")
     units = [unit] if isinstance(unit, str) else list(unit)
     columns_needed(evidence, found.rows, units, "probes")
 
     def number(group: pd.DataFrame) -> float:
         wide = group.pivot_table(index=units, columns=column, values=value, aggfunc="mean").dropna()
-        both = {first, second} <= set(wide.columns) and len(wide)
-        return float((wide[first] - wide[second]).mean()) if both else float("nan")
+        if not (set(names) <= set(wide.columns) and len(wide)):
+            return float("nan")
+        return float((wide[first] - (0.0 if second is None else wide[second])).mean())
 
-    return _one_a_run(evidence, arm, found, found.rows, by, number, across_sizes, f"of {value}")
+    return _one_a_run(evidence, arm, found, found.rows, by, number, across_sizes, label or f"of {value}")
 
 
 def _one_a_run(

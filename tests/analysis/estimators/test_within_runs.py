@@ -75,3 +75,12 @@ def test_what_a_run_lacks_is_told() -> None:
             TRIALS, "probe_contrast", probes=frame, arm="dyt", column="fit", first="isr", second="tnh",
             value="r2", unit=["layer", "site"],
         )
+
+
+def test_a_contrast_without_a_second_is_the_value_itself() -> None:
+    found = estimate(
+        TRIALS, "probe_contrast", probes=probes(), arm="dyt", column="fit", first="isru", value="r2",
+        unit=["layer", "site"], label="of variance",
+    )  # fmt: skip
+    own = 0.9 + 0.01 * np.arange(4) + 0.001 * np.mean([layer for layer, _ in SITES])
+    assert found.parts[0].value == pytest.approx(own.mean()) and found.unit == "of variance"

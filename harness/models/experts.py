@@ -47,37 +47,43 @@ class MixtureArchitecture:
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
-    """Pairs (token, expert) in the order of experts, and the way back to the order of tokens."""
+    """Pairs (token, expert) in the order of experts."""
 
     token_P: Tensor
     """Token of each pair; pairs of one expert stand together, in the order of tokens."""
     ends_E: Tensor
     """Int32: where each expert's pairs end."""
-    slot_P: Tensor
-    """For pairs in the order of tokens: their place in the order of experts."""
 
 
 def dispatch(chosen_NE: Tensor) -> Dispatch:
     """The order of pairs of a choice, without a sort and for any number of experts a token."""
-    rank_NE = chosen_NE.cumsum(0, dtype=torch.int32)
-    counts_E = rank_NE[-1] if len(rank_NE) else rank_NE.new_zeros(chosen_NE.shape[1])
-    ends_E = counts_E.cumsum(0, dtype=torch.int32)
-    place_NE = rank_NE + (ends_E - counts_E - 1)
-    return Dispatch(
-        token_P=chosen_NE.t().nonzero()[:, 1], ends_E=ends_E, slot_P=place_NE[chosen_NE].long(),
-    )  # fmt: skip
+    ends_E = chosen_NE.sum(0, dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    return Dispatch(token_P=chosen_NE.t().nonzero()[:, 1], ends_E=ends_E)
 
 
 def combine(y_PD: Tensor, gates_NE: Tensor, chosen_NE: Tensor, order: Dispatch, each: int | None) -> Tensor:
     """(N, D): sum over each token's pairs of gate times output, always in the order of experts.
 
-    ``each``: how many pairs every token has, where all have as many; None: any number, also none.
+    ``each``: how many pairs every token has, where all have as many; None: any number, also none. Both forms add in
+    one order: the same bits.
     """
-    weighed_PD = y_PD[order.slot_P] * gates_NE[chosen_NE][:, None]
+    if y_PD.device.type == "cpu":
+        weighed_PD = y_PD * gates_NE.t()[chosen_NE.t()][:, None]
+        return weighed_PD.new_zeros(len(chosen_NE), y_PD.shape[1]).index_add(0, order.token_P, weighed_PD)
+    return combine_by_tokens(y_PD, gates_NE, chosen_NE, order, each)
+
+
+def combine_by_tokens(
+    y_PD: Tensor, gates_NE: Tensor, chosen_NE: Tensor, order: Dispatch, each: int | None
+) -> Tensor:
+    """``combine`` by bringing pairs into the order of tokens first: where index_add's order is left to chance."""
+    # For pairs in the order of tokens: their place in the order of experts.
+    counts_E = torch.diff(order.ends_E, prepend=order.ends_E.new_zeros(1))
+    place_NE = chosen_NE.cumsum(0, dtype=torch.int32) + (order.ends_E - counts_E - 1)
+    weighed_PD = y_PD[place_NE[chosen_NE].long()] * gates_NE[chosen_NE][:, None]
     if each is not None:
         return weighed_PD.view(len(chosen_NE), each, -1).sum(1)
-    lengths_N = chosen_NE.sum(1)
-    return torch.segment_reduce(weighed_PD, "sum", lengths=lengths_N, initial=0)
+    return torch.segment_reduce(weighed_PD, "sum", lengths=chosen_NE.sum(1), initial=0)
 
 
 def grouped(x_PK: Tensor, weight_EMK: Tensor, ends_E: Tensor) -> Tensor:

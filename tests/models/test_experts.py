@@ -8,7 +8,7 @@ from baselines.routers.loss_free import LossFree
 from baselines.routers.top_k import TopK
 from harness.methods.router import Routing
 from harness.models.blocks import BlockArchitecture, Relu2, SwiGLU
-from harness.models.experts import MixtureArchitecture, MixtureOfExperts, combine, dispatch
+from harness.models.experts import MixtureArchitecture, MixtureOfExperts, combine, combine_by_tokens, dispatch
 
 D, E, H = 16, 8, 24
 
@@ -143,6 +143,26 @@ def test_dispatch_and_combine_undo_each_other():
     tokens = order.token_P.double()[:, None]
     back = combine(tokens, torch.ones(ODD.shape, dtype=torch.float64), ODD, order, None)
     assert torch.equal(back[:, 0], ODD.sum(1) * torch.arange(30.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("each", [2, None])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_both_orders_of_combining_add_to_the_same_bits(each, threads):
+    """So that a CPU may take the faster form; sums of up to 6 terms, whose bits hang on their order."""
+    draw, before = torch.Generator().manual_seed(0), torch.get_num_threads()
+    scores = torch.rand(500, 6, generator=draw)
+    chosen = scores > 0.4 if each is None else torch.zeros_like(scores).scatter(1, scores.topk(each).indices, 1) > 0
+    order = dispatch(chosen)
+    y = torch.randn(len(order.token_P), 24, generator=draw).requires_grad_()
+    gates = torch.rand(scores.shape, generator=draw).requires_grad_()
+    torch.set_num_threads(threads)
+    try:
+        found = [f(y, gates, chosen, order, each) for f in (combine, combine_by_tokens)]
+        out = torch.randn(found[0].shape, generator=draw)
+        gradients = [torch.autograd.grad(z, (y, gates), out) for z in found]
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found) and all(map(torch.equal, *gradients))
 
 
 def test_a_sequence_gives_the_same_alone_and_in_a_batch():

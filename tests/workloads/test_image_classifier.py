@@ -79,6 +79,16 @@ def test_config_and_cost_do_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_built_pictures_are_learned_from_without_what_builds_them() -> None:
+    """A machine with nothing but torch, numpy, pydantic and PyYAML executes rounds."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('PIL', 'sklearn', 'mlxtend', 'datasets')));"
+        "from harness.workloads import image_classifier, _image_task; from harness.data import images;"
+        "assert not {m for m in sys.modules if m.startswith('harness.data.image_') and m[19:] != 'spec'}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_cost_is_that_of_the_model_that_is_built(name: str) -> None:
     sections = {"optimizer": {"name": name, "lr": 0.01}}

@@ -24,7 +24,7 @@ from harness.records.record import Record
 from harness.trial import Trial
 from harness.workload import Outcome
 from harness.workloads._language_task import STEPS_AHEAD
-from tests.workloads import tiny
+from tests.workloads import tiny, tiny_pictures
 
 DEVICE = "cuda"
 pytestmark = [
@@ -101,6 +101,29 @@ def test_a_run_repeats_bit_for_bit_and_is_near_the_cpus(name: str, tmp_path: Pat
     first = tiny.run(tmp_path / "a", optimizer=optimizer, **on(DEVICE))
     assert losses(tiny.run(tmp_path / "b", optimizer=optimizer, **on(DEVICE))) == losses(first)
     assert first.metrics["validation_loss"] == pytest.approx(cpu.metrics["validation_loss"], rel=1e-2)
+
+
+def test_pictures_lie_on_the_device_and_a_run_on_them_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_pictures.use(monkeypatch)
+    cpu, gpu = tiny_pictures.task(), tiny_pictures.task(**on(DEVICE))
+    for a, b in zip(gpu.batch(7, 0), cpu.batch(7, 0), strict=True):
+        assert a.device.type == DEVICE
+        # One product may be fused with a sum.
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-6, atol=1e-6)
+    held = gpu.held_out("validation")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gpu.batch(8, 0)
+        with torch.no_grad():
+            gpu._losses(gpu.items("validation", held[:4]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    first = tiny_pictures.run(tmp_path / "a", **on(DEVICE))
+    assert losses(tiny_pictures.run(tmp_path / "b", **on(DEVICE))) == losses(first)
+    near = tiny_pictures.run(tmp_path / "cpu").metrics["validation_loss"]
+    assert first.metrics["validation_loss"] == pytest.approx(near, rel=1e-2)
 
 
 def test_bfloat16_and_compiled_runs_repeat_and_are_near_float32(tmp_path: Path) -> None:

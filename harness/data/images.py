@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.corpus import TOKENIZER, Corpus
+from harness.data.corpus import SPLITS, TOKENIZER, Corpus
 from harness.data.corpus import load as load_corpus
 from harness.errors import DataError
 
 LAYOUT = "pictures 1"
 """What the layout's file calls itself."""
 LABEL_BYTES = 2
+_NO_PICTURES = "data {name!r}: holds a text, not pictures; leave out data.format, or give images"
 
 
 def row_bytes(channels: int, size: int) -> int:
@@ -50,8 +51,8 @@ class PictureSet:
     @property
     def left_out(self) -> str:
         """Which files were no part of it when these pictures were first built, in a line; empty where all were."""
-        out = self.corpus.about["left_out"]
-        if not out["files"]:
+        out = self.corpus.about.get("left_out") or {}
+        if not out.get("files"):
             return ""
         return (
             f"when the pictures {self.corpus.name!r} were first built, {out['files']:,} files were left out; the "
@@ -75,8 +76,8 @@ def load(spec: Mapping[str, Any], folder: Path, digest: str | None = None) -> Pi
 
 def of(corpus: Corpus) -> PictureSet:
     """The pictures that a data set holds. Raises DataError if it holds none, or its layout was altered."""
-    if corpus.meta["tokenizer"] == "bytes":
-        raise DataError(f"data {corpus.name!r}: holds a text, not pictures; leave out data.format, or give images")
+    if corpus.meta["tokenizer"] in ("bytes", "unknown"):
+        raise DataError(_NO_PICTURES.format(name=corpus.name))
     file = corpus.path / TOKENIZER
     try:
         content = file.read_bytes()
@@ -84,10 +85,19 @@ def of(corpus: Corpus) -> PictureSet:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}); build the pictures again") from None
     if hashlib.sha256(content).hexdigest() != corpus.meta["tokenizer"]:
         raise DataError(f"{file}: altered: its SHA-256 is not the recorded one; build the pictures again")
-    layout = json.loads(content)
-    if layout.get("format") != LAYOUT:
-        raise DataError(f"data {corpus.name!r}: holds a text, not pictures; leave out data.format, or give images")
-    return PictureSet(
-        corpus=corpus, size=layout["size"], channels=layout["channels"], classes=tuple(layout["classes"]),
-        mean=tuple(layout["mean"]), std=tuple(layout["std"]),
-    )  # fmt: skip
+    try:
+        layout = json.loads(content)
+        if layout.get("format") != LAYOUT:
+            raise DataError(_NO_PICTURES.format(name=corpus.name))
+        found = PictureSet(
+            corpus=corpus, size=int(layout["size"]), channels=int(layout["channels"]),
+            classes=tuple(map(str, layout["classes"])), mean=tuple(map(float, layout["mean"])),
+            std=tuple(map(float, layout["std"])),
+        )  # fmt: skip
+        whole = all(corpus.num_tokens(s) % row_bytes(found.channels, found.size) == 0 for s in SPLITS)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(f"{file}: no layout of pictures ({what}); build them again") from None
+    if not whole or not len(found.mean) == len(found.std) == found.channels:
+        raise DataError(f"{file}: does not fit the pictures beside it; build them again")
+    return found

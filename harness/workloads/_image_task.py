@@ -22,6 +22,10 @@ from harness.workloads._task import LearningTask
 EVALUATION_PATCHES = {"cpu": 4_096, "cuda": 65_536}
 """Patches of one forward pass in evaluation, at least one picture: as many as a language model's tokens."""
 
+STEPS_AHEAD = 25
+"""Steps whose pictures are drawn together: as many as between two looks at the losses on CUDA (harness.training),
+where the host has just waited."""
+
 Batch = tuple[Tensor, Tensor]
 """Standardised pictures (B, C, S, S) and their classes (B,)."""
 
@@ -45,6 +49,8 @@ class ImageTask(LearningTask):
         moments = torch.tensor([pictures.mean, pictures.std], device=self.device)
         self._mean_C11, self._std_C11 = moments[:, :, None, None]
         self._splits: dict[str, tuple[Any, Tensor]] = {}
+        self._held: dict[str, Tensor] = {}
+        self._ahead: tuple[int, Tensor] | None = None
         self._right: list[Tensor] = []
         self.accuracy: dict[str, float] = {}
         """Split -> share of its fixed pictures that were told right when it was last evaluated."""
@@ -84,20 +90,31 @@ class ImageTask(LearningTask):
         """Random pictures of the train split, drawn with replacement."""
         t = self.config.training
         share = t.batch_size // t.gradient_accumulation
-        drawn = self.streams.integers("batch", step, len(self._split("train")[0]), t.batch_size)
-        places = torch.from_numpy(drawn[part * share : (part + 1) * share])
-        return self.items("train", places.to(self.device))
+        return self.items("train", self._places(step)[part * share : (part + 1) * share])
+
+    def _places(self, step: int) -> Tensor:
+        """Places of the step's pictures, drawn and sent to the device for STEPS_AHEAD steps at once."""
+        first = step - step % STEPS_AHEAD
+        if self._ahead is None or self._ahead[0] != first:
+            high, size = len(self._split("train")[0]), self.config.training.batch_size
+            drawn = [self.streams.integers("batch", s, high, size) for s in range(first, first + STEPS_AHEAD)]
+            self._ahead = (first, self._across(np.stack(drawn)))
+        return self._ahead[1][step - first]
+
+    def _across(self, places: np.ndarray) -> Tensor:
+        """To the device, for which the host waits until all that was asked of it before is done."""
+        return torch.from_numpy(places).to(self.device)
 
     def held_out(self, split: str) -> Tensor:
         """Places of the split's fixed pictures, evenly spaced; of ``train``, as many as of ``validation``."""
-        t = self.config.training
-        length = len(self._split(split)[0])
-        wanted = t.test_tokens if split == "test" else t.evaluation_tokens
-        return self._spaced(length, wanted)
+        if split not in self._held:
+            t = self.config.training
+            self._held[split] = self._spaced(split, t.test_tokens if split == "test" else t.evaluation_tokens)
+        return self._held[split]
 
-    def _spaced(self, length: int, wanted: int) -> Tensor:
-        places = np.linspace(0, length - 1, min(wanted, length)).astype(np.int64)
-        return torch.from_numpy(places).to(self.device)
+    def _spaced(self, split: str, wanted: int) -> Tensor:
+        length = len(self._split(split)[0])
+        return self._across(np.linspace(0, length - 1, min(wanted, length)).astype(np.int64))
 
     @property
     def items_at_once(self) -> int:
@@ -105,7 +122,7 @@ class ImageTask(LearningTask):
 
     def probe_batch(self, size: int) -> Tensor:
         """(size, C, S, S) held-out pictures, the same for every trial."""
-        return self.items("validation", self._spaced(len(self._split("validation")[0]), size))[0]
+        return self.items("validation", self._spaced("validation", size))[0]
 
     # --- losses ------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.data import commands, images, integrity
-from harness.data.corpus import SPLITS, TOKENIZER, open_corpus
+from harness.data.corpus import SPLITS, TOKENIZER, Corpus, open_corpus
 from harness.errors import DataError, HarnessError
 from tests.data.pictures import folder, load, noise, save
 
@@ -253,6 +254,22 @@ def test_an_altered_layout_is_found(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"cat", "dog"', '"dog", "cat"'))
     with pytest.raises(DataError, match="altered"):
         images.of(open_corpus(tmp_path / "data", found.corpus.digest))
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("size", 9, "does not fit the pictures beside it"), ("mean", [0.0], "does not fit the pictures beside it"),
+    ("std", None, "no layout of pictures .TypeError"), ("format", "bpe", "holds a text, not pictures"),
+    ("classes", ..., "no layout of pictures .KeyError: 'classes'"),
+])  # fmt: skip
+def test_a_layout_that_fits_no_pictures_is_refused(tmp_path: Path, key: str, value, message: str) -> None:
+    """As an archive of somebody else's may hold it, with the checksums of what it holds."""
+    corpus = load(folder(tmp_path / "in"), tmp_path / "data").corpus
+    layout = json.loads((corpus.path / TOKENIZER).read_bytes())
+    layout = {k: v for k, v in {**layout, key: value}.items() if v is not ...}
+    (corpus.path / TOKENIZER).write_text(json.dumps(layout))
+    sha256 = hashlib.sha256((corpus.path / TOKENIZER).read_bytes()).hexdigest()
+    with pytest.raises(DataError, match=message):
+        images.of(Corpus(corpus.path, {**corpus.meta, "tokenizer": sha256}))
 
 
 def test_a_text_is_not_taken_for_pictures(tmp_path: Path) -> None:

@@ -79,6 +79,16 @@ def test_config_and_cost_do_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_built_pictures_are_learned_from_without_what_builds_them() -> None:
+    """A machine with nothing but torch, numpy, pydantic and PyYAML executes rounds."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('PIL', 'sklearn', 'mlxtend', 'datasets')));"
+        "from harness.workloads import image_classifier, _image_task; from harness.data import images;"
+        "assert not {m for m in sys.modules if m.startswith('harness.data.image_') and m[19:] != 'spec'}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_cost_is_that_of_the_model_that_is_built(name: str) -> None:
     sections = {"optimizer": {"name": name, "lr": 0.01}}
@@ -109,6 +119,28 @@ def test_batches_depend_on_seed_size_and_step_alone() -> None:
         assert not torch.equal(first, other[0])
     parts = tiny.task(training={"gradient_accumulation": 2})
     assert torch.equal(torch.cat([parts.batch(3, 0)[0], parts.batch(3, 1)[0]]), first)
+
+
+def test_places_cross_to_the_device_rarely_and_are_those_of_their_own_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crossings: list[tuple[int, ...]] = []
+    across = ImageTask._across
+
+    def counted(self: ImageTask, places: np.ndarray) -> torch.Tensor:
+        crossings.append(places.shape)
+        return across(self, places)
+
+    monkeypatch.setattr(ImageTask, "_across", counted)
+    task = tiny.task()
+    batches = {step: task.batch(step, 0)[0] for step in range(60)}
+    for _ in range(3):
+        task.evaluate("validation")
+    # 60 steps are 25 + 25 + 10; the places of the validation pictures cross once.
+    assert crossings == [(25, 8)] * 3 + [(32,)]
+    assert all(torch.equal(tiny.task().batch(step, 0)[0], batches[step]) for step in (0, 24, 25, 59))
+    places = torch.from_numpy(task.streams.integers("batch", 59, 96, 8))
+    assert torch.equal(task.items("train", places)[0], batches[59])
 
 
 def test_batches_are_of_the_train_split_and_reach_all_of_it() -> None:

@@ -122,7 +122,7 @@ def _evaluate(gathered: Gathered, known: Registrations) -> None:
     if not results:
         return
     rows = [r for r in gathered.rows if r.record is not None]
-    trials, labels, corpus = trials_frame(rows), labels_of(gathered.plan["suite"]), corpus_of(rows)
+    trials, labels, corpus = trials_frame(rows), labels_of(gathered.plan["suite"]), corpus_of(rows, gathered.plan["suite"])
     for found in (r.as_dict() for r in results):
         models, tuning = _models(found, trials, labels, corpus), words.tuned_text(found["tuned"], labels)
         claim = {**found, "models": models, "tuning": tuning, "held_out": gathered.held_out}
@@ -148,11 +148,18 @@ def corpora_of(rows: Sequence[Row], store: Store) -> list[dict[str, Any]]:
     return out
 
 
-def corpus_of(rows: Sequence[Row]) -> str:
-    """Names of the data that these trials read, as their workloads say; empty where they read none."""
+def corpus_of(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
+    """Names of the data that these trials read, as suite and workloads say; empty where they read none.
+
+    An identified trial keeps its data's digest alone: where they come from, its suite's base and arm say.
+    """
     found = []
-    for config, workload in {_digest(r): (r.planned.trial.config, r.planned.trial.workload) for r in rows}.values():
-        module = workload_module(workload)
+    for row in {_source(r): r for r in rows}.values():
+        trial = row.planned.trial
+        arm = (suite.get("arms") or {}).get(row.planned.arm) or {}
+        given = {**((suite.get("base") or {}).get("data") or {}), **(arm.get("data") or {})}
+        config = {**trial.config, "data": given} if given else trial.config
+        module = workload_module(trial.workload)
         try:
             spec = module.data_spec(module.Config.model_validate(config))
         except ValidationError:
@@ -163,8 +170,10 @@ def corpus_of(rows: Sequence[Row]) -> str:
     return listed(dict.fromkeys(found)) if found else ""
 
 
-def _digest(row: Row) -> str:
-    return f"{row.planned.trial.workload} {row.planned.trial.config.get('data')}"
+def _source(row: Row) -> tuple[str, str, str]:
+    """What tells apart from where trials read."""
+    trial = row.planned.trial
+    return trial.workload, row.planned.arm, f"{trial.data} {trial.config.get('data')}"
 
 
 def scale_line(gathered: Gathered) -> str:
@@ -175,7 +184,7 @@ def scale_line(gathered: Gathered) -> str:
     suite = gathered.plan["suite"]
     rows = [r for r in gathered.rows if r.record is not None]
     parts = [
-        words.scale_text(frame, labels_of(suite), corpus_of(rows)),
+        words.scale_text(frame, labels_of(suite), corpus_of(rows, suite)),
         words.sizes_text(frame, axes_of(suite, frame)),
         f"profile {suite['profile']}",
     ]

@@ -21,20 +21,28 @@ MODEL = {
 }  # fmt: skip
 
 
-def row(config: dict[str, Any]) -> Row:
-    planned: Any = SimpleNamespace(trial=Trial(workload="language_model", seed=0, config={**MODEL, **config}))
+def row(config: dict[str, Any], arm: str = "a", digest: str = "") -> Row:
+    trial = Trial(workload="language_model", seed=0, config={**MODEL, **config}, data=digest)
+    planned: Any = SimpleNamespace(trial=trial, arm=arm)
     return Row(planned, None)
 
 
 def test_a_corpus_is_named_as_its_workload_reads_it() -> None:
-    assert gather.corpus_of([row({})]) == "python sources"
-    assert gather.corpus_of([row({}), row({"data": {"path": "texts/my_book.txt"}})]) == (
+    assert gather.corpus_of([row({})], {}) == "python sources"
+    assert gather.corpus_of([row({}), row({"data": {"path": "texts/my_book.txt"}})], {}) == (
         "python sources and my book.txt"
     )
 
 
+def test_a_trial_that_keeps_its_datas_digest_alone_is_named_by_its_suite() -> None:
+    """An identified trial's config says no more where its data come from: the default is not what it read."""
+    mine = {"base": {"data": {"path": "texts/my_book.txt"}}, "arms": {"a": {}, "b": {"data": {"path": "other.txt"}}}}
+    assert gather.corpus_of([row({}, digest="1")], mine) == "my book.txt"
+    assert gather.corpus_of([row({}, digest="1"), row({}, "b", "2")], mine) == "my book.txt and other.txt"
+
+
 def test_a_config_of_other_code_names_no_corpus() -> None:
-    assert gather.corpus_of([row({"model": {"gone": 1}})]) == ""
+    assert gather.corpus_of([row({"model": {"gone": 1}})], {}) == ""
 
 
 def test_the_scale_of_a_claim_is_that_of_its_own_trials() -> None:

@@ -122,7 +122,8 @@ def _evaluate(gathered: Gathered, known: Registrations) -> None:
     if not results:
         return
     rows = [r for r in gathered.rows if r.record is not None]
-    trials, labels, corpus = trials_frame(rows), labels_of(gathered.plan["suite"]), corpus_of(rows, gathered.plan["suite"])
+    suite = gathered.plan["suite"]
+    trials, labels, corpus = trials_frame(rows), labels_of(suite), corpus_of(rows, suite)
     for found in (r.as_dict() for r in results):
         models, tuning = _models(found, trials, labels, corpus), words.tuned_text(found["tuned"], labels)
         claim = {**found, "models": models, "tuning": tuning, "held_out": gathered.held_out}

@@ -36,7 +36,8 @@ def test_a_corpus_is_named_as_its_workload_reads_it() -> None:
 
 def test_a_trial_that_keeps_its_datas_digest_alone_is_named_by_its_suite() -> None:
     """An identified trial's config says no more where its data come from: the default is not what it read."""
-    mine = {"base": {"data": {"path": "texts/my_book.txt"}}, "arms": {"a": {}, "b": {"data": {"path": "other.txt"}}}}
+    arms = {"a": {}, "b": {"data": {"path": "other.txt"}}}
+    mine = {"base": {"data": {"path": "texts/my_book.txt"}}, "arms": arms}
     assert gather.corpus_of([row({}, digest="1")], mine) == "my book.txt"
     assert gather.corpus_of([row({}, digest="1"), row({}, "b", "2")], mine) == "my book.txt and other.txt"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -22,8 +22,7 @@ from harness.errors import DataError, unknown
 if TYPE_CHECKING:
     from harness.streams import Streams
 
-Fold = Literal["a", "b"]
-FOLDS: tuple[Fold, ...] = ("a", "b")
+FOLDS = ("a", "b")
 WHEELS = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Package as it is imported -> the wheel that brings it."""
 DRAWS = 1 << 31
@@ -40,7 +39,7 @@ class Photograph:
     package: str
     size: tuple[int, int]
     """(height, width) in pixels."""
-    fold: Fold
+    fold: str
     """The fold that holds it out."""
     natural: bool
     """Whether a camera took it of the world about us; else an instrument, for science."""

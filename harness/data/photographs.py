@@ -178,6 +178,10 @@ class Crops:
         found = image[top : top + self.crop, left : left + self.crop]
         return found[:, ::-1] if turned % 2 else found
 
+    def mean_square(self) -> float:
+        """Of all their values in [-1, 1], every image with equal weight."""
+        return float(np.mean([np.square(image / 127.5 - 1).mean() for image in self._images]))
+
     def tiles(self, parity: int) -> np.ndarray:
         """(tiles, crop, crop, 3) uint8: the squares of one colour, 0 or 1, of a chessboard laid on each image."""
         c = self.crop

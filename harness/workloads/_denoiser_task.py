@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,8 @@ from harness.methods.roles import Role
 from harness.models.denoiser import UNet, clean, initialise
 from harness.outcome import Table
 from harness.streams import Streams
+from harness.workloads._denoiser_sections import Config
 from harness.workloads._task import usable_device
-
-if TYPE_CHECKING:
-    from harness.workloads.image_denoiser import Config
 
 BETA_FIRST, BETA_LAST = 0.1, 20.0
 """Rates of noise at both ends of the schedule of DDPM in continuous time (2011.13456, eq. 33)."""

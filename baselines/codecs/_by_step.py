@@ -6,7 +6,7 @@ A codec says how many bits the number of a step has, how the encoder chooses it,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from baselines.codecs import _schedule, _trajectory
 from baselines.codecs._bits import BitReader, BitWriter
-from baselines.codecs._codebook import open_codebook
+from baselines.codecs._codebook import known_codebook, open_codebook
 from baselines.codecs._schedule import Step
-from harness.methods.codec import Encoded
+from harness.methods.codec import Choice, Encoded
 
 MOST_CODEWORDS = 1 << 16
 
@@ -32,7 +32,8 @@ class ByStep:
     codewords: int = 256
     """Codewords a step, a power of two up to 65,536."""
     codebook: str = "hadamard"
-    """Method of the kind codebook from which the codewords come."""
+    """Where the codewords come from: hadamard, all inner products in two fast transforms, or gaussian, independent
+    normals as in the papers."""
     seed: int = 0
     """Which codebook of its kind."""
     coded_below: int = _schedule.TIMES
@@ -43,6 +44,7 @@ class ByStep:
         if not 2 <= self.steps <= _schedule.TIMES:
             raise ValueError(f"{name}: steps must lie in 2 to {_schedule.TIMES}, got {self.steps}")
         power_of_two(name, self.codewords)
+        known_codebook(name, self.codebook)
         if not 0 <= self.seed < 1 << 31:
             raise ValueError(f"{name}: seed must lie in 0 to 2^31 - 1, got {self.seed}")
         if not 0 <= self.coded_below <= _schedule.TIMES:
@@ -62,7 +64,18 @@ class ByStep:
         """The noise (1, N) that a number means; the same arithmetic as in ``_choose``. Raises DamagedError."""
         raise NotImplementedError
 
+    def _choice(self, codebook: Literal["hadamard", "gaussian"]) -> Choice | None:
+        """How the noise of a coded step is chosen; None where the state evolution does not know the rule."""
+        raise NotImplementedError
+
     # What they share.
+
+    def walk_of_choices(self) -> list[tuple[Step, Choice | None]] | None:
+        """Each step with how its noise is chosen, for theory; None where theory does not tell."""
+        choice = self._choice(cast(Literal["hadamard", "gaussian"], self.codebook))
+        if choice is None:
+            return None
+        return [(step, choice if self.coded(step) else None) for step in self.walked()]
 
     @property
     def index_bits(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.codecs._gaussian_codebook import Gaussian
 from harness.errors import unknown
 
 
@@ -87,9 +88,19 @@ def sylvester(size: int) -> Tensor:
     return H
 
 
+CODEBOOKS: dict[str, type[Hadamard] | type[Gaussian]] = {"hadamard": Hadamard, "gaussian": Gaussian}
+"""Name in a codec's field ``codebook`` -> what makes its codewords."""
+
+
 @lru_cache(maxsize=8)
-def open_codebook(name: str, seed: int, size: int, codewords: int) -> Hadamard:
-    """The codebook of this name and seed for vectors of ``size`` numbers."""
-    if name != "hadamard":
-        raise unknown("codebook", name, ["hadamard"])
-    return Hadamard(seed, size)
+def open_codebook(name: str, seed: int, size: int, codewords: int) -> Hadamard | Gaussian:
+    """The codebook of this name and seed for vectors of ``size`` numbers. UnknownNameError for another name."""
+    if name not in CODEBOOKS:
+        raise unknown("codebook", name, CODEBOOKS)
+    return CODEBOOKS[name](seed, size)
+
+
+def known_codebook(name: str, codebook: str) -> None:
+    """Raises ValueError where a codec's field names no codebook."""
+    if codebook not in CODEBOOKS:
+        raise ValueError(f"{name}: codebook must be one of {', '.join(CODEBOOKS)}, got {codebook!r}")

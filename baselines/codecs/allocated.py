@@ -17,7 +17,7 @@ from torch import Tensor
 
 from baselines.codecs import _combinations, _stopping, _trajectory
 from baselines.codecs._by_step import codeword, power_of_two
-from baselines.codecs._codebook import open_codebook
+from baselines.codecs._codebook import known_codebook, open_codebook
 from baselines.codecs._range_coder import Decoder, Encoder
 from baselines.codecs._schedule import Step
 from baselines.codecs._stopping import Stopping
@@ -41,11 +41,12 @@ class Allocated(Stopping):
     share: float = 1.0
     """Part of the way to the posterior's mean that each step's noise is to go."""
     codebook: str = "hadamard"
-    """Method of the kind codebook from which the codewords come."""
+    """Where the codewords come from: hadamard or gaussian."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         power_of_two("Allocated", self.codewords, ATOMS[-1])
+        known_codebook("Allocated", self.codebook)
         if not 0 < self.share <= 2:
             raise ValueError(f"Allocated: share must lie above 0 and up to 2, got {self.share}")
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from baselines.codecs._by_step import ByStep, codeword
 from baselines.codecs._schedule import Step
+from harness.methods.codec import Choice
 from harness.registry import register
 
 
@@ -39,6 +40,9 @@ class DDCM(ByStep):
             scores = scores * (step.data / step.noise) + self._gumbel(step)
         index = int(scores.argmax())
         return index, codeword(codebook, step.number, index)
+
+    def _choice(self, codebook: Literal["hadamard", "gaussian"]) -> Choice | None:
+        return Choice(codebook=codebook, codewords=self.codewords) if self.rule == "argmax" else None
 
     def _noise(self, codebook: Any, step: Step, number: int) -> Tensor:
         return codeword(codebook, step.number, number)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from baselines.codecs._by_step import ByStep, codeword
 from baselines.codecs._schedule import Step
+from harness.methods.codec import Choice
 from harness.registry import register
 
 
@@ -79,6 +80,12 @@ class MatchingPursuit(ByStep):
         best = int(reached_GK.argmax())
         code, index = divmod(best, self.codewords)
         return index, code + 1, float(reached_GK.flatten()[best])
+
+    def _choice(self, codebook: Literal["hadamard", "gaussian"]) -> Choice:
+        return Choice(
+            codebook=codebook, codewords=self.codewords, atoms=self.atoms,
+            coefficient_bits=self.coefficient_bits, scaled=self.atoms > 1,
+        )
 
     def _noise(self, codebook: Any, step: Step, number: int) -> Tensor:
         left = (self.atoms - 1) * self._atom_bits

@@ -17,6 +17,7 @@ from baselines.codecs import _combinations, _schedule
 from baselines.codecs._by_step import ByStep
 from baselines.codecs._schedule import Step
 from harness.errors import DamagedError
+from harness.methods.codec import Choice
 from harness.registry import register
 
 
@@ -70,6 +71,12 @@ class Turbo(ByStep):
         signs = sum(s << i for i, s in enumerate(negative))
         number = self._number_of(members) << self.atoms | signs
         return number, self._sum(codebook, step, members, signs)
+
+    def _choice(self, codebook: Literal["hadamard", "gaussian"]) -> Choice:
+        scaled = codebook == "gaussian" and self.atoms > 1
+        return Choice(
+            codebook=codebook, codewords=self.codewords, atoms=self.atoms, signed=True, scaled=scaled
+        )
 
     def _noise(self, codebook: Any, step: Step, number: int) -> Tensor:
         members = self._members(number >> self.atoms)

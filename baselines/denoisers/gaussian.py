@@ -53,6 +53,18 @@ class Gaussian:
         """Of version and fields."""
         return hashlib.sha256(repr((VERSION, *astuple(self))).encode()).digest()[:8]
 
+    def variances(self, height: int, width: int) -> Tensor:
+        """(3 height width,) float64: the field's variance along each of its axes of colour and frequency."""
+        half = _power(self, height, width).double()
+        mirrored = half[:, :, 1 : (width + 1) // 2]
+        return torch.cat([half.flatten(), mirrored.flatten()])
+
+    def shaped(self, white_BCHW: Tensor) -> Tensor:
+        """A sample of the field from each of independent unit normals: (B, 3, H, W) float32."""
+        power_CHF = _power(self, white_BCHW.shape[-2], white_BCHW.shape[-1])
+        fields = torch.fft.irfft2(torch.fft.rfft2(white_BCHW) * power_CHF.sqrt(), s=white_BCHW.shape[-2:])
+        return torch.einsum("ac,bahw->bchw", _axes(), fields).contiguous()
+
     def predict(self, x_BCHW: Tensor, alpha_bar: float) -> Tensor:
         """The Wiener filter, colour axis by colour axis."""
         power_CHF = _power(self, x_BCHW.shape[-2], x_BCHW.shape[-1])

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import HarnessError
+from harness.metrics.images import bits_per_pixel, psnr
 
 if TYPE_CHECKING:
     import numpy as np
+
+__all__ = ["bits_per_pixel", "keyed", "listed", "new_file", "opened_denoiser", "psnr", "rate", "told_psnr"]
 
 Denoiser = Annotated[
     str | None,
@@ -65,24 +68,11 @@ def new_file(given: Path | None, default: Path) -> Path:
     return path
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 images in dB, over all channels; inf for equal ones."""
-    import numpy as np
-
-    error = float(np.square(a.astype(np.float64) - b).mean())
-    return 10 * math.log10(255**2 / error) if error else math.inf
-
-
 def rate(size: int, image: np.ndarray) -> str:
     """``1,234 bytes, 0.123 bits a pixel``."""
     from harness.numbers import plain
 
     return f"{size:,} {'byte' if size == 1 else 'bytes'}, {plain(bits_per_pixel(size, image))} bits a pixel"
-
-
-def bits_per_pixel(size: int, image: np.ndarray) -> float:
-    """Of so many bytes."""
-    return 8 * size / (image.shape[0] * image.shape[1])
 
 
 def listed(lines: dict[str, str]) -> str:

@@ -31,8 +31,11 @@ def check_method(kind: str, name: str) -> list[str]:
 
 
 def default_instance(kind: str, name: str) -> Any:
-    """The method with its defaults; a required learning rate is set to 0.01."""
+    """The method with its defaults, a required learning rate set to 0.01; or the ``example()`` of one that cannot
+    do its work by its defaults, e.g. for want of a file."""
     cls = registry.method_class(kind, name)
+    if example := getattr(cls, "example", None):
+        return example()
     config: dict[str, Any] = {"name": name}
     for f in dataclasses.fields(cls):
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:

@@ -12,8 +12,8 @@ from harness.planning.suite import Suite
 from tests.planning.texts import GOOD
 
 CLAIMS = {
-    "effective_rank": "e799f345932b430c", "moe_balancing": "3a279d6c1088f08e", "moe_dynamic_k": "011ab6f9a6d304ea",
-    "muon_scaling": "b93ea5809d653f4b", "mup_transfer": "c383ac13c95e1a25",
+    "effective_rank": "e799f345932b430c", "moe_balancing": "6afb23c0afa216a0", "moe_dynamic_k": "4f3f039cf86ed7c6",
+    "muon_scaling": "b93ea5809d653f4b", "mup_transfer": "c383ac13c95e1a25", "norm_ablation": "fc89ef17ef264d6d",
 }  # fmt: skip
 """Digests of the claims that the committed reference is judged by: a change is a new registration."""
 

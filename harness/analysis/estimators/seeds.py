@@ -30,14 +30,15 @@ def share_of_seeds(
     than: float | None = None,
     metric: str = "test_loss",
     curve: str | None = None,
-    at: float = 1.0,
+    to_step_share: float = 1.0,
     by: Columns | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Estimate:
-    """Share of seeds in which arm's number is below the baseline's at the same seed, or ``than``.
+    """Share of seeds in which arm's number is below the baseline's at the same seed, or below another number.
 
-    ``curve``: the number is a training curve's, at this share of training (its last point until there). Interval
-    and p values are binomial over seeds (Clopper-Pearson); seeds of several cells count alike.
+    ``than``: that number, in the place of a baseline. ``curve``: a training curve, read in the place of the metric.
+    ``to_step_share``: share of training at which it is read, or last before. Interval and p values are binomial
+    over seeds (Clopper-Pearson); seeds of several cells count alike.
     """
     if (baseline is None) == (than is None):
         raise evidence.refuse("a share of seeds is below one thing", "give either baseline: or than:")
@@ -50,10 +51,10 @@ def share_of_seeds(
     table, identities, below, count = [], [], 0, 0
     fewest = len(next(iter(seeds.values())).values)
     for key, cell in seeds.items():
-        values = _numbers(evidence, arm, cell, curve, at)
+        values = _numbers(evidence, arm, cell, curve, to_step_share)
         bounds = dict.fromkeys(values, than)
         if baseline is not None:
-            bounds = dict(_numbers(evidence, baseline, other[key], curve, at)) if key in other else {}
+            bounds = dict(_numbers(evidence, baseline, other[key], curve, to_step_share)) if key in other else {}
             identities += other[key].identities if key in other else []
         common = [k for k in values if k in bounds]
         identities += cell.identities
@@ -113,7 +114,10 @@ def difference_of_differences(
     across_sizes: bool | None = None,
     unit: str | None = None,
 ) -> Estimate:
-    """(arm - baseline) - (other_arm - other_baseline), one number a seed that all four have: an interaction."""
+    """(arm - baseline) - (other_arm - other_baseline), one number a seed that all four have: an interaction.
+
+    ``other_arm``: the arm under what is thought to change the difference. ``other_baseline``: its baseline.
+    """
     axes, names = evidence.cell_axes(by), (arm, baseline, other_arm, other_baseline)
     found, notes = [], []
     for name in names:

@@ -35,7 +35,10 @@ def probe_correlation(
     by: Columns | None = None,
     across_sizes: bool | None = None,
 ) -> Estimate:
-    """Rank correlation (Spearman) of two columns over a probe's rows at the end of a run, mean over seeds."""
+    """Rank correlation (Spearman) of two columns over a probe's rows at the end of a run, mean over seeds.
+
+    ``x``: a column of the probe. ``y``: another.
+    """
     found = probe_rows(evidence, [arm], probe, y, where, steps="last")
     columns_needed(evidence, found.rows, [x, y], "probes")
     rows = found.rows[found.rows[x].notna()]
@@ -63,9 +66,10 @@ def probe_contrast(
     across_sizes: bool | None = None,
     label: str = "",
 ) -> Estimate:
-    """Value where ``column`` is ``first`` minus where it is ``second``, over units at the end, mean over seeds.
+    """Value in one kind of a probe's rows less that in another, over units at the end of a run, mean over seeds.
 
-    Without ``second``: the value itself.
+    ``column``: what tells the kinds apart. ``first``: its value in the one. ``second``: its value in the other, or
+    none for the value itself. ``unit``: columns whose combinations are units, e.g. layer and site.
     """
     names = [first] if second is None else [first, second]
     found = probe_rows(evidence, [arm], probe, value, {**(where or {}), column: names}, steps="last")

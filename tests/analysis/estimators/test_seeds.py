@@ -66,11 +66,11 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
 def test_a_curves_point_is_the_last_until_the_share_of_training() -> None:
     rows = table(dyt=STUCK, layernorm=EVEN)
     arguments = {"arm": "dyt", "baseline": "layernorm", "curve": "validation_loss"}
-    half = estimate(rows, "share_of_seeds", curves=curves(rows), at=0.6, **arguments)
+    half = estimate(rows, "share_of_seeds", curves=curves(rows), to_step_share=0.6, **arguments)
     assert half.parts[0].count == (4.0, 8), "the others are below here"
     assert estimate(rows, "share_of_seeds", curves=curves(rows), **arguments).parts[0].count == (0.0, 8)
     with pytest.raises(ClaimError, match=r"no point in the first 0\.1 of training"):
-        estimate(rows, "share_of_seeds", curves=curves(rows), at=0.1, **arguments)
+        estimate(rows, "share_of_seeds", curves=curves(rows), to_step_share=0.1, **arguments)
     with pytest.raises(ClaimError, match="no curve 'loss' was recorded"):
         estimate(rows, "share_of_seeds", curves=curves(rows), **{**arguments, "curve": "loss"})
 

@@ -37,6 +37,7 @@ SUITE_OF: dict[str, tuple[str, dict[str, Any]]] = {
     "optimum_against_width": ("mup_transfer", {}),
     "coordinate_check": ("mup_transfer", {}),
     "metric_against_axis": ("mup_transfer", {}),
+    "rate_distortion": ("ddcm_rate_distortion", {"rate": "bits_per_pixel", "quality": "psnr", "by": "quality"}),
     "metric_against_metric": ("ddcm_rate_distortion", {"x": "bits_per_pixel", "y": "psnr", "axis": "quality"}),
 }
 

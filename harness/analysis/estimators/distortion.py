@@ -50,7 +50,7 @@ def quality_difference(
     by: str = POINT,
     natural: bool = False,
 ) -> Estimate:
-    """Mean over photographs of an arm's quality minus a baseline's, each at one point, at whatever rates these have.
+    """Mean over photographs of an arm's quality minus a baseline's, each at one point, at whatever rates.
 
     ``at``, ``baseline_at``: columns that pick the points (default: as ``at``). ``natural``: the natural photographs
     alone. Seeds are codebooks: averaged within a photograph.

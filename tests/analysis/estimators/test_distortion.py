@@ -79,7 +79,7 @@ def test_equal_rate_is_read_off_the_baselines_curve_in_the_logarithm():
 @pytest.mark.parametrize("rate", [0.01, 0.3])
 def test_outside_either_curve_it_is_refused(rate):
     found = evidence({"new": {"own": (rate, 0.7)}, "old": LADDER})
-    told = r"'c': the curve of 'old' over bits_per_pixel_file does not reach astronaut at 0\.\d+ \(measured from 0.02"
+    told = r"'c': the curve of 'old' over bits_per_pixel_file does not reach astronaut at .* \(measured from 0.02"
     with pytest.raises(ClaimError, match=f"{told} to 0.2.*run the codec at a point beyond it"):
         estimate(found, "quality_at_rate", arm="new", baseline="old")
     found = evidence({"new": LADDER, "old": {"a": (0.001, 0), "b": (1, 0)}})

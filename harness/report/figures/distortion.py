@@ -1,0 +1,107 @@
+"""Codecs: quality against rate, with the bounds that theory sets and the ceiling that the denoiser does."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from harness import numbers
+from harness.report.cells import ordered
+from harness.report.colours import MUTED
+from harness.report.figures.layout import Sheet
+from harness.report.figures.metrics import Scale
+from harness.report.figures.registry import Drawing, kind
+from harness.report.figures.theme import log_axis
+from harness.report.frames import Frames, MissingDataError, need
+from harness.report.labels import listed
+
+DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
+"""Of bounds, which share a colour."""
+POINTS = "Each point is a mean over what was encoded; codecs are compared pair by pair in the ledger, not here."
+
+
+@kind("rate_distortion")
+def rate_distortion(
+    frames: Frames,
+    *,
+    rate: str,
+    quality: str,
+    by: str = "point",
+    weight: str | None = None,
+    arms: list[str] | None = None,
+    bounds: list[str] | None = None,
+    ceiling: str | None = None,
+    y_scale: Scale = "linear",
+    role: str = "evaluation",
+    caption: str | None = None,
+) -> Drawing:
+    """Quality against rate on a log axis, one line a codec through its points, with bounds and a ceiling.
+
+    ``by``: the axis whose values are a codec's points; ``weight``: metric that trials of one point count with,
+    e.g. the number of photographs; ``bounds``: metrics drawn dashed over the rates at which they were worked out;
+    ``ceiling``: metric whose mean is a level line.
+    """
+    trials = frames.ended(role)
+    need(trials, [rate, quality, by, *([weight] if weight else [])], f"{role} trials")
+    trials = trials[(trials[rate] > 0) & trials[quality].notna() & trials[by].notna()]
+    if trials.empty:
+        raise MissingDataError(f"no {role} trials with a rate above 0")
+    arms = frames.arms(trials, arms)
+    trials = trials[trials["arm"].isin(arms)]
+    label, data = frames.labels.label, _points(trials, rate, quality, by, weight)
+    sheet = Sheet(1, size=(5.6, 3.8))
+    ax, handles, said = sheet.axes[0], [], []
+    for arm in arms:
+        line = data[data["series"] == arm]
+        colour, marker = frames.palette.colour(arm), frames.palette.marker(arm)
+        ax.plot(line[rate], line[quality], marker=marker, color=colour)
+        handles.append(Line2D([], [], color=colour, marker=marker, label=arm))
+        ends = [line.iloc[0], line.iloc[-1]][: len(line)]
+        told = (f"{numbers.plain(e[quality])} at {numbers.plain(e[rate])}" for e in ends)
+        said.append(f"{arm}: {' to '.join(told)}")
+    extra = []
+    for metric, dashes in zip(bounds or (), cycle(DASHES), strict=False):
+        curve = _bound(trials, rate, metric)
+        ax.plot(curve[rate], curve[metric], color=MUTED, linestyle=dashes, linewidth=1.2)
+        handles.append(Line2D([], [], color=MUTED, linestyle=dashes, label=frames.labels.quantity(metric)))
+        extra.append(curve.rename(columns={metric: quality}).assign(series=metric))
+        said.append(f"{frames.labels.quantity(metric)} from {numbers.plain(curve[metric].iloc[0])}")
+    if ceiling:
+        need(trials, [ceiling], f"{role} trials")
+        level = float(trials[ceiling].mean())
+        ax.axhline(level, color=MUTED, linewidth=1.0)
+        handles.append(Line2D([], [], color=MUTED, label=frames.labels.quantity(ceiling)))
+        extra.append(pd.DataFrame({"series": [ceiling], quality: [level]}))
+        said.append(f"{frames.labels.quantity(ceiling)} {numbers.plain(level)}")
+    log_axis(ax, data[rate], "x")
+    if y_scale == "log":
+        log_axis(ax, pd.concat([data[quality], *(e[quality] for e in extra)]), "y")
+    ax.set(xlabel=label(rate))
+    sheet.left_text, sheet.handles = label(quality), handles
+    return Drawing(
+        sheet,
+        pd.concat([data, *extra], ignore_index=True),
+        f"Line chart of {label(quality)} against {label(rate)} for {listed(arms)}, one point per {by} "
+        f"({listed(ordered(trials, by))}). {'; '.join(said)}.",
+        caption or POINTS,
+    )
+
+
+def _points(trials: pd.DataFrame, rate: str, quality: str, by: str, weight: str | None) -> pd.DataFrame:
+    """One row a codec and point, the cheapest first: means, weighted, and the number of trials behind them."""
+    rows = []
+    for (arm, point), group in trials.groupby(["arm", by], sort=False, observed=True):
+        weights = group[weight].to_numpy(dtype=float) if weight else np.ones(len(group))
+        means = {c: float(np.average(group[c].to_numpy(dtype=float), weights=weights)) for c in (rate, quality)}
+        rows.append({"series": arm, by: point, **means, "num_trials": len(group)})
+    return pd.DataFrame(rows).sort_values(rate, ignore_index=True)
+
+
+def _bound(trials: pd.DataFrame, rate: str, metric: str) -> pd.DataFrame:
+    """(rate, metric) of the trials that have it, means at equal rates, ascending."""
+    need(trials, [metric], "trials")
+    return trials.dropna(subset=[metric]).groupby(rate, as_index=False)[[metric]].mean().sort_values(by=[rate])

@@ -46,7 +46,7 @@ METRICS = {
     ),
     "header_bytes": Metric(label="bytes of the file outside the payload", compared=True),
     "photographs": Metric(label="photographs"),
-    "flops": Metric(label="FLOPs, were every denoiser the embedded one"),
+    "flops": Metric(label="FLOPs of the denoiser, as of the embedded one"),
 }
 """Metric -> what readers, estimators and the gate must know of it."""
 

@@ -79,7 +79,7 @@ def data_spec(config: Config) -> None:
 
 
 def cost(config: Config) -> Cost:
-    """FLOPs of the denoiser's Fourier transforms, 5/2 N log2 N each. Refuses codecs and denoisers that do not fit."""
+    """FLOPs of the denoiser's transforms, 5/2 N log2 N each. Refuses codecs and denoisers that do not fit."""
     codec, field = build("codec", config.codec, "codec"), build("denoiser", config.denoiser, "denoiser")
     if not codec.trained:
         raise HarnessError(f"codec {config.codec['name']!r} needs no denoiser; a Gaussian says nothing of it")

@@ -26,7 +26,7 @@ OPTIONS = {"rate": "bits", "quality": "psnr"}
 
 def frames(rows: list[Any] = ROWS) -> Frames:
     columns = ["arm", "point", "bits", "psnr", "photographs", "shannon", "ceiling"]
-    trials = pd.DataFrame(rows, columns=columns).assign(role="evaluation", status="completed")
+    trials = pd.DataFrame(rows, columns=columns).assign(role="evaluation", status="completed", near=22.0)
     metrics = {
         "bits": Metric(label="rate", unit="bits per pixel"), "psnr": Metric(label="PSNR", unit="dB"),
         "shannon": Metric(label="Shannon's bound", unit="dB"),
@@ -53,17 +53,25 @@ def test_points_are_means_weighted_by_what_was_encoded() -> None:
 
 
 def test_rates_lie_on_a_log_axis_and_bounds_over_their_own_rates() -> None:
-    drawing = drawn(bounds=["shannon"], ceiling="ceiling")
+    drawing = drawn(bounds=["shannon"], ceiling="near")
     ax = drawing.figure.axes[0]
     assert ax.get_xscale() == "log" and ax.get_yscale() == "linear"
     lines = [(list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))) for line in ax.get_lines()]
     assert ([0.02, 0.2, 0.4], [20.0, 30.0, 33.0]) in lines
-    assert any(y == [41.0, 41.0] for _, y in lines)
+    assert any(y == [22.0, 22.0] for _, y in lines)
     bound = drawing.data[drawing.data["series"] == "shannon"]
     assert bound["psnr"].tolist() == [20.0, 30.0, 33.0]
     legend = [h.get_label() for h in drawing.sheet.handles]
-    assert legend == ["ddcm", "webp", "Shannon's bound", "PSNR of the denoiser"]
-    assert "ceiling" not in drawing.alt and "PSNR of the denoiser 41" in drawing.alt
+    assert legend == ["ddcm", "webp", "Shannon's bound", "near"]
+
+
+def test_a_ceiling_far_above_all_points_is_told_and_not_drawn() -> None:
+    drawing = drawn(ceiling="ceiling")
+    assert [h.get_label() for h in drawing.sheet.handles] == ["ddcm", "webp"]
+    assert drawing.figure.axes[0].get_ylim()[1] < 30
+    assert drawing.caption.endswith("PSNR of the denoiser: 41, above the figure.")
+    assert "PSNR of the denoiser 41" in drawing.alt
+    assert drawing.data.set_index("series").loc["ceiling", "psnr"] == 41.0
 
 
 def test_a_bound_that_no_trial_has_is_refused() -> None:

@@ -72,11 +72,15 @@ def rate_distortion(
         said.append(f"{frames.labels.quantity(metric)} from {numbers.plain(curve[metric].iloc[0])}")
     if ceiling:
         need(trials, [ceiling], f"{role} trials")
-        level = float(trials[ceiling].mean())
-        ax.axhline(level, color=MUTED, linewidth=1.0)
-        handles.append(Line2D([], [], color=MUTED, label=frames.labels.quantity(ceiling)))
+        level, named = float(trials[ceiling].mean()), frames.labels.quantity(ceiling)
         extra.append(pd.DataFrame({"series": [ceiling], quality: [level]}))
-        said.append(f"{frames.labels.quantity(ceiling)} {numbers.plain(level)}")
+        said.append(f"{named} {numbers.plain(level)}")
+        # Far above all points a line would press them together: then it is told.
+        if level <= data[quality].max() + np.ptp(data[quality]):
+            ax.axhline(level, color=MUTED, linewidth=1.0)
+            handles.append(Line2D([], [], color=MUTED, label=named))
+        else:
+            caption = f"{caption or POINTS} {named}: {numbers.plain(level)}, above the figure."
     log_axis(ax, data[rate], "x")
     if y_scale == "log":
         log_axis(ax, pd.concat([data[quality], *(e[quality] for e in extra)]), "y")
@@ -85,7 +89,7 @@ def rate_distortion(
     return Drawing(
         sheet,
         pd.concat([data, *extra], ignore_index=True),
-        f"Line chart of {label(quality)} against {label(rate)} for {listed(arms)}, one point per {by} "
+        f"Line chart of {label(quality)} against {label(rate)} for {listed(arms)}, one mark per {by} "
         f"({listed(ordered(trials, by))}). {'; '.join(said)}.",
         caption or POINTS,
     )

@@ -69,9 +69,21 @@ def test_a_ceiling_far_above_all_points_is_told_and_not_drawn() -> None:
     drawing = drawn(ceiling="ceiling")
     assert [h.get_label() for h in drawing.sheet.handles] == ["ddcm", "webp"]
     assert drawing.figure.axes[0].get_ylim()[1] < 30
-    assert drawing.caption.endswith("PSNR of the denoiser: 41, above the figure.")
+    assert drawing.caption.endswith("PSNR of the denoiser 41, above the figure.")
     assert "PSNR of the denoiser 41" in drawing.alt
     assert drawing.data.set_index("series").loc["ceiling", "psnr"] == 41.0
+
+
+def test_panels_keep_fields_apart() -> None:
+    both = frames()
+    both.trials["field"] = ["white", "falling", "white", "falling", "white", "white"]
+    drawing = draw("rate_distortion", both, {**OPTIONS, "panels": "field", "bounds": ["shannon"]})
+    falling, white = drawing.figure.axes
+    assert (falling.get_title(loc="left"), white.get_title(loc="left")) == ("falling", "white")
+    assert [list(line.get_ydata()) for line in falling.get_lines()] == [[18.0, 21.0], [20.0, 33.0]]
+    assert len(white.get_lines()) == 3 and len(drawing.sheet.handles) == 3
+    assert drawing.data.groupby("field").size().to_dict() == {"falling": 4, "white": 5}
+    assert "ddcm: 18 at 0.02 to 21 at 0.4 at falling" in drawing.alt
 
 
 def test_a_bound_that_no_trial_has_is_refused() -> None:

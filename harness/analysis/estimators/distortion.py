@@ -52,8 +52,9 @@ def quality_difference(
 ) -> Estimate:
     """Mean over photographs of an arm's quality minus a baseline's, each at one point, at whatever rates.
 
-    ``at``, ``baseline_at``: columns that pick the points (default: as ``at``). ``natural``: the natural photographs
-    alone. Seeds are codebooks: averaged within a photograph.
+    ``at``: columns that pick the arm's point; ``baseline_at``: those that pick the baseline's, default as ``at``;
+    ``by``: the axis whose values are points; ``natural``: whether natural photographs alone count. Seeds are
+    codebooks: averaged within a photograph.
     """
     mine = curves(evidence, arm, RATE, metric, by, at, natural)
     base = curves(evidence, baseline, RATE, metric, by, at if baseline_at is None else baseline_at, natural)
@@ -76,8 +77,9 @@ def quality_at_rate(
 ) -> Estimate:
     """Mean over photographs of an arm's quality minus a baseline's at equal rate; a part for each rate or point.
 
-    ``rates``: bits a pixel at which both curves are read; without them the arm's own points (those that ``at``
-    picks), at each photograph's own rate. Linear in ln rate between points; refused outside a curve.
+    ``rates``: bits a pixel at which both curves are read, or null for the arm's own points, at each photograph's
+    own rate; ``at``: columns that pick these points; ``rate``: column of the rate; ``by``: the axis whose values
+    are points; ``natural``: whether natural photographs alone count. Linear in ln rate; refused outside a curve.
     """
     base = curves(evidence, baseline, rate, metric, by, None, natural)
     mine = curves(evidence, arm, rate, metric, by, at, natural)
@@ -111,7 +113,11 @@ def ladder_steps(
     by: str = POINT,
     natural: bool = False,
 ) -> Estimate:
-    """What each step up a ladder of points gains, mean over photographs: a part for each step."""
+    """What each step up a ladder of points gains, mean over photographs: a part for each step.
+
+    ``points``: values of the axis, the lowest first; ``by``: that axis; ``natural``: whether natural photographs
+    alone count.
+    """
     if len(points) < 2:
         raise evidence.refuse(f"{len(points)} points make no step", "name two or more, the lowest first")
     rungs = [curves(evidence, arm, RATE, metric, by, {by: point}, natural) for point in points]

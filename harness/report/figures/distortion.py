@@ -44,9 +44,10 @@ def rate_distortion(
 ) -> Drawing:
     """Quality against rate on a log axis, one line a codec through its points, with bounds and a ceiling.
 
-    ``by``: the axis whose values are a codec's points; ``weight``: metric that trials of one point count with,
-    e.g. the number of photographs; ``bounds``: metrics drawn dashed over the rates at which they were worked out;
-    ``ceiling``: metric whose mean is a level line; ``panels``: axis with a panel for each value.
+    ``rate``: metric on the horizontal axis; ``quality``: metric on the vertical axis; ``by``: the axis whose values
+    are a codec's points; ``weight``: metric that trials of one point count with, e.g. the number of photographs;
+    ``bounds``: metrics drawn dashed over the rates at which they were worked out; ``ceiling``: metric whose mean is
+    a level line; ``panels``: axis with a panel for each value; ``y_scale``: linear or log.
     """
     trials = frames.ended(role)
     need(trials, [rate, quality, by, *filter(None, (weight, panels))], f"{role} trials")

@@ -37,12 +37,15 @@ METRICS = {
         label="share of samples whose decoded image is the encoder's", better="higher", compared=True
     ),
     "denoiser_calls": Metric(label="steps of an encoding"),
-    "flops": Metric(label="values that are denoised"),
+    "flops": Metric(label="FLOPs of the denoiser's transforms"),
 }
 """Metric -> what readers, estimators and the gate must know of it."""
 
 MOST_OUTSIDE = 1e-3
 """Share of a field's values that may lie outside [-1, 1], where 8 bits end."""
+
+WAYS = 2
+"""Encoding and decoding."""
 
 
 class Config(BaseModel):
@@ -76,7 +79,7 @@ def data_spec(config: Config) -> None:
 
 
 def cost(config: Config) -> Cost:
-    """One a value and call: for the order in which trials run. Refuses codecs and denoisers that do not fit."""
+    """FLOPs of the denoiser's transforms, 5/2 N log2 N each. Refuses codecs and denoisers that do not fit."""
     codec, field = build("codec", config.codec, "codec"), build("denoiser", config.denoiser, "denoiser")
     if not codec.trained:
         raise HarnessError(f"codec {config.codec['name']!r} needs no denoiser; a Gaussian says nothing of it")
@@ -84,7 +87,8 @@ def cost(config: Config) -> Cost:
         raise HarnessError(
             f"denoiser {config.denoiser['name']!r} says no variances of its field and draws no sample; use gaussian"
         )
-    return Cost(flops=2.0 * 3 * config.side**2 * config.repeats * getattr(codec, "steps", 1))
+    transform = 2.5 * 3 * config.side**2 * math.log2(max(2, config.side**2))
+    return Cost(flops=WAYS * 2 * transform * config.repeats * getattr(codec, "steps", 1))
 
 
 def run(trial: Trial, config: Config, context: Context) -> Outcome:

@@ -45,7 +45,8 @@ METRICS = {
         label="share of photographs whose decoded image is the encoder's", better="higher", compared=True
     ),
     "header_bytes": Metric(label="bytes of the file outside the payload", compared=True),
-    "flops": Metric(label="FLOPs, were every denoiser the embedded one"),
+    "photographs": Metric(label="photographs"),
+    "flops": Metric(label="FLOPs of the denoiser, as of the embedded one"),
 }
 """Metric -> what readers, estimators and the gate must know of it."""
 
@@ -65,7 +66,7 @@ class Config(BaseModel):
     model_config = FROZEN
 
     codec: dict[str, Any]
-    """A codec: name and fields."""
+    """A codec: name and fields; one that has a codebook takes that of the trial's seed, not one of its own."""
     denoiser: dict[str, Any] | None = Field(default=None)
     """What a diffusion codec denoises with: name and fields. A trained one reads the needed trial ``denoiser``."""
     fold: str = "a"
@@ -79,6 +80,8 @@ class Config(BaseModel):
     def _consistent(self) -> Self:
         if self.fold not in FOLDS:
             raise ValueError(f"fold {self.fold!r}: give one of {', '.join(FOLDS)}")
+        if "seed" in self.codec:
+            raise ValueError("codec.seed: the codebook is that of the trial's seed; leave it out, and give seeds")
         most = min(min(p.size) for p in PHOTOGRAPHS)
         if self.side > most:
             raise ValueError(f"side {self.side}: the smallest photograph has {most} pixels; give 1 to {most}")
@@ -106,7 +109,7 @@ def cost(config: Config) -> Cost:
 
 def run(trial: Trial, config: Config, context: Context) -> Outcome:
     """Encode and decode every held-out photograph. Table ``images``: COLUMNS, one row a photograph."""
-    codec, denoiser = build("codec", config.codec, "codec"), None
+    codec, denoiser = _codec(config, trial.seed), None
     if codec.trained:
         denoiser = Watched(_denoiser(config, context.needs))
     rows = []
@@ -177,6 +180,13 @@ class Watched:
         return found
 
 
+def _codec(config: Config, seed: int) -> Any:
+    """The configured codec, with the codebook of this seed where it has one."""
+    cls = registry.method_class("codec", str(config.codec.get("name")))
+    own = {"seed": seed} if "seed" in getattr(cls, "__dataclass_fields__", {}) else {}
+    return build("codec", {**config.codec, **own}, "codec")
+
+
 def _denoiser(config: Config, needs: Any) -> Any:
     """The configured denoiser; one that reads a folder reads that of the needed trial."""
     fields = dict(config.denoiser or {})
@@ -219,4 +229,4 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, float | None]:
         if all(v is not None for v in values):
             metrics[name] = sum(float(v) for v in values if v is not None) / len(values)
     outside = [row["bytes_file"] - row["bytes_payload"] for row in rows]
-    return {**metrics, "header_bytes": sum(outside) / len(outside)}
+    return {**metrics, "header_bytes": sum(outside) / len(outside), "photographs": float(len(rows))}

@@ -12,6 +12,7 @@ from harness.planning.suite import Suite
 from tests.planning.texts import GOOD
 
 CLAIMS = {
+    "ddcm_gaussian": "75f1d1e7d5a12e97", "ddcm_rate_distortion": "72c0fab87d89a888",
     "effective_rank": "e799f345932b430c", "moe_balancing": "6afb23c0afa216a0", "moe_dynamic_k": "4f3f039cf86ed7c6",
     "muon_scaling": "b93ea5809d653f4b", "mup_transfer": "c383ac13c95e1a25", "norm_ablation": "fc89ef17ef264d6d",
 }  # fmt: skip

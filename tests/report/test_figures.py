@@ -45,6 +45,7 @@ SUITE_OF: dict[str, tuple[str, dict[str, Any]]] = {
         "muon_scaling", {"table": "loads", "row": "expert", "column": "step", "value": "load", "centre": 1.0},
     ),
     "coloured_text": ("muon_scaling", {"table": "letters", "text": "letter", "value": "experts"}),
+    "rate_distortion": ("ddcm_rate_distortion", {"rate": "bits_per_pixel", "quality": "psnr", "by": "quality"}),
     "metric_against_metric": ("ddcm_rate_distortion", {"x": "bits_per_pixel", "y": "psnr", "axis": "quality"}),
 }
 

@@ -13,6 +13,7 @@ from harness.data import photographs
 from harness.errors import HarnessError
 from harness.methods import denoiser_files
 from harness.methods.construct import build
+from harness.metrics.images import psnr
 from harness.models.denoiser_size import DenoiserSize
 from harness.trial import Trial
 from harness.workload import Context
@@ -102,6 +103,20 @@ def test_the_ceiling_of_one_that_lets_all_through_is_high(tmp_path):
     expected = 10 * math.log10(255**2 / (noise**2 + 1 / 12))
     assert outcome.metrics["psnr_ceiling"] == pytest.approx(expected, abs=0.4)
     assert outcome.metrics["psnr"] < 20
+
+
+def test_the_trials_seed_is_the_codebooks(tmp_path):
+    made = config()
+    context = Context(data_folder=tmp_path, work_folder=tmp_path, artifact_folder=tmp_path)
+    first, second = (
+        image_codec.run(Trial(workload="image_codec", config={}, seed=s), made, context) for s in (0, 1)
+    )
+    image = photographs.square(photographs.held_out("a")[0], 24)
+    encoded = coding.encode(build("codec", {**DDCM, "seed": 1}), image, build("denoiser", GAUSSIAN))
+    assert first.metrics["psnr"] != second.metrics["psnr"]
+    assert rows(second)[0]["psnr"] == pytest.approx(psnr(image, encoded.encoded.reconstruction))
+    with pytest.raises(ValidationError, match=r"codec\.seed: the codebook is that of the trial's seed"):
+        config(codec={**DDCM, "seed": 1})
 
 
 def test_what_cannot_be_is_refused_when_it_is_planned():

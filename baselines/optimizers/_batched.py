@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +13,9 @@ from harness.errors import HarnessError
 from harness.methods.optimizer import ParameterGroup
 
 T = TypeVar("T")
+
+STACK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+"""Device type -> most elements of one stack of equal matrices (at least one parameter), as measured for Muon."""
 
 
 class BatchedOptimizer(torch.optim.Optimizer):
@@ -61,9 +64,17 @@ def alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return list(found.values())
 
 
-def matrix_kind(p: Tensor) -> Hashable:
-    """What parameters have in common whose matrices can lie in one stack."""
-    return p.shape[-2:], p.dtype, p.device
+def stacks(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters (..., rows, columns) whose matrices are worked on together: equal ones, STACK_ELEMENTS at most."""
+    for equal in alike(parameters, lambda p: (p.shape[-2:], p.dtype, p.device)):
+        limit = STACK_ELEMENTS.get(equal[0].device.type, STACK_ELEMENTS["cpu"])
+        stack: list[Tensor] = []
+        for p in equal:
+            if stack and sum(q.numel() for q in stack) + p.numel() > limit:
+                yield stack
+                stack = []
+            stack.append(p)
+        yield stack
 
 
 def gather(tensors: Sequence[Tensor]) -> Tensor:

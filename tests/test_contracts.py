@@ -50,8 +50,8 @@ class Lion:
 
 
 def check(plugin, text):
-    registry.load_plugin(plugin(text, "lion.py"))
-    return contracts.check_method("optimizer", "lion")
+    registry.load_plugin(plugin(text, "my_lion.py"))
+    return contracts.check_method("optimizer", "my_lion")
 
 
 def test_an_optimizer_as_a_user_would_write_it_passes(plugin):

@@ -66,7 +66,7 @@ def draw_gradients(groups: Sequence[ParameterGroup], seed: int) -> None:
     """New gradients, the same for equal shapes in equal order."""
     generator = torch.Generator().manual_seed(1000 + seed)
     for p in parameters(groups):
-        p.grad = torch.randn(p.shape, generator=generator)
+        p.grad = torch.randn(p.shape, generator=generator).to(p.dtype)
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -36,10 +36,16 @@ def group_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(groups.__path__))
 
 
-def group(name: str) -> ModuleType:
-    """A group by its name. Raises UnknownNameError."""
+def known(name: str) -> str:
+    """The name, if it is a group's. Raises UnknownNameError."""
     if name not in group_names():
         raise unknown("group of benchmarks", name, group_names())
+    return name
+
+
+def group(name: str) -> ModuleType:
+    """A group by its name. Raises UnknownNameError."""
+    known(name)
     return importlib.import_module(f"{groups.__name__}.{name}")
 
 

@@ -1,11 +1,14 @@
 """Forms of an operation timed in turn: each once a round, so that what slows the machine slows all of them.
 
-A ratio within a round is what is kept and compared; a time alone says as much of the neighbours as of the code.
+A ratio within a round is what is kept and compared; a time alone says as much of the neighbours as of the code. Two
+more things move a time by half and more: what neighbours do to the caches, against which a round keeps the least of
+a few turns; and where in memory the inputs lie, which stays for a whole process unless they move every round.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +17,10 @@ from typing import Literal
 import torch
 
 Ceiling = Literal["copy", "product"]
-ROUNDS = 15
-"""Rounds of a run."""
-LEAST = 2e-3
-"""Seconds that a sample lasts at least: short forms are called several times."""
+TURNS = 3
+"""Of each form in a round, of which the quickest counts."""
+LEAST = 5e-4
+"""Seconds that a turn lasts at least: short forms are called several times."""
 WARM = 2
 """Calls before the first that is timed: compilation, first allocations."""
 
@@ -32,6 +35,8 @@ class Form:
     """What it must move at least: inputs read and results written, once each."""
     flops: float
     """Floating-point operations of the formula; a function of a number (tanh, erf, a root) counts one."""
+    move: Callable[[], object] = lambda: None
+    """Puts the inputs elsewhere in memory; before every round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +56,8 @@ class Case:
 
 def copy(numbers: int, device: str) -> Form:
     """A copy of so many float32 numbers."""
-    source = torch.randn(numbers, device=device)
-    target = torch.empty_like(source)
-    return Form(work=lambda: target.copy_(source), bytes=8 * numbers, flops=0)
+    both = Moving(torch.zeros(numbers, device=device), torch.randn(numbers, device=device))
+    return Form(work=lambda: both.tensors[0].copy_(both.tensors[1]), bytes=8 * numbers, flops=0, move=both.move)
 
 
 def product(side: int, device: str, dtype: torch.dtype = torch.float32) -> Form:
@@ -95,9 +99,9 @@ def _between_events(work: Callable[[], object], calls: int) -> float:
 
 
 def measure(
-    forms: Mapping[str, Form], time_of: Callable[[Callable[[], object], int], float], rounds: int = ROUNDS
+    forms: Mapping[str, Form], time_of: Callable[[Callable[[], object], int], float], rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds a call of each form, round by round; who begins a round moves on by one."""
+    """Seconds a call of each form, round by round; who begins a turn moves on by one."""
     calls = {}
     for name, form in forms.items():
         for _ in range(WARM):
@@ -107,7 +111,29 @@ def measure(
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     order = list(forms)
     for _ in range(rounds):
-        for name in order:
-            seconds[name].append(time_of(forms[name].work, calls[name]))
-        order = [*order[1:], order[0]]
+        for form in forms.values():
+            form.move()
+        turns: dict[str, list[float]] = {name: [] for name in forms}
+        for _ in range(TURNS):
+            for name in order:
+                turns[name].append(time_of(forms[name].work, calls[name]))
+            order = [*order[1:], order[0]]
+        for name, found in turns.items():
+            seconds[name].append(min(found))
     return seconds
+
+
+class Moving:
+    """Tensors that :meth:`move` copies to another place, behind a spacer of random size.
+
+    ``tensors``: on any device; what they hold stays.
+    """
+
+    def __init__(self, *tensors: torch.Tensor) -> None:
+        self.tensors = tensors
+        self._spacer: torch.Tensor | None = None
+
+    def move(self) -> None:
+        """Unseeded: no number that is compared between forms hangs on it."""
+        self._spacer = torch.empty(random.randrange(64, 2**20), dtype=torch.uint8, device=self.tensors[0].device)
+        self.tensors = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in self.tensors)

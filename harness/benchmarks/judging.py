@@ -74,7 +74,7 @@ def judge(now: Samples, reference: Samples) -> list[Row]:
                 continue
             row = described(case, form)
             if base is not None and base.reference == case.reference and form in base.compared:
-                row = _compared(row, case, base, FALSE_ALARMS / tests)
+                row = compared(row, case, base, FALSE_ALARMS / tests)
             rows.append(row)
     return rows
 
@@ -93,7 +93,7 @@ def described(case: CaseSamples, form: str) -> Row:
     )  # fmt: skip
 
 
-def _compared(row: Row, case: CaseSamples, base: CaseSamples, level: float) -> Row:
+def compared(row: Row, case: CaseSamples, base: CaseSamples, level: float) -> Row:
     # Here and not above: `harness --help` and a bare machine need no scipy.
     from scipy.stats import mannwhitneyu
 
@@ -124,7 +124,7 @@ def confirmed(rows: list[Row], again: Callable[[list[Row]], Iterator[Row]]) -> l
     out = []
     for row in rows:
         other = second.get((row.group, row.case, row.form))
-        if row.status == "slower" and other is not None and other.status != "slower":
+        if row.status == "slower" and other is not None and other.status in ("same", "faster"):
             row = replace(other, why="slower at first, not when measured again")
         out.append(row)
     return out

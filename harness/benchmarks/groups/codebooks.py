@@ -6,6 +6,7 @@ The denoiser is the exact one of a Gaussian field, two Fourier transforms a step
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,22 +32,20 @@ def cases(part: str, device: str) -> Iterator[Case]:
     """One picture; on a CPU, as codecs do."""
     picture = image()
     denoiser = build("denoiser", {"name": "gaussian"})
-    forms = {REFERENCE: Form(work=published_loop(picture, denoiser), **_cost(CODEWORDS))}
+    forms = {REFERENCE: form(published_loop(picture, denoiser), CODEWORDS)}
     for name, fields in CODECS.items():
-        codec = build("codec", {"name": name, **fields})
-        forms[name] = Form(
-            work=lambda codec=codec: codec.encode(picture, denoiser), **_cost(fields["codewords"])  # type: ignore[misc]
-        )  # fmt: skip
+        encode = build("codec", {"name": name, **fields}).encode
+        forms[name] = form(partial(encode, picture, denoiser), fields["codewords"])
     yield Case(
         name=f"{SIDE} x {SIDE}, {STEPS} steps", reference=REFERENCE, forms=forms, ceiling="product",
         best=product(256, "cpu"),
     )  # fmt: skip
 
 
-def _cost(codewords: int) -> dict[str, float]:
-    """Of the definition, every inner product taken: a fast transform needs less, and may pass the ceiling."""
+def form(work: Callable[[], object], codewords: int) -> Form:
+    """With the cost of the definition, every inner product taken: a fast transform needs less than it."""
     numbers = 3 * SIDE**2
-    return {"bytes": 4 * STEPS * numbers, "flops": 2 * STEPS * codewords * numbers}
+    return Form(work=work, bytes=4 * STEPS * numbers, flops=2 * STEPS * codewords * numbers)
 
 
 def image() -> np.ndarray:

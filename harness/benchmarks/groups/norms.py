@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from harness.benchmarks.interleaved import Case, Form, copy
+from harness.benchmarks.interleaved import Case, Form, Moving, copy
 from harness.methods.construct import build
 
 SHAPES = {"cpu": ((1024, 64), (2048, 512), (2048, 2048)), "cuda": ((8192, 768), (16384, 2048), (16384, 4096))}
@@ -50,22 +50,23 @@ def form(name: str, tokens: int, width: int, direction: str, device: str, *, com
     run: Callable[[torch.Tensor], torch.Tensor] = _compiled(module) if compiled else module
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(tokens, width, generator=generator).to(device) for _ in range(2))
+    inputs = Moving(x.requires_grad_(direction != "forward"), g)
+    parameters = list(module.parameters())
 
     @torch.no_grad()
     def forward() -> object:
-        return run(x)
+        return run(inputs.tensors[0])
 
     def both() -> object:
         # Not .backward(): adding to the gradients of the call before would be more traffic.
-        return torch.autograd.grad(run(x), inputs, g)
+        x, g = inputs.tensors
+        return torch.autograd.grad(run(x), [x, *parameters], g)
 
     backwards = direction != "forward"
-    inputs = [x, *module.parameters()]
-    x.requires_grad_(backwards)
     numbers = tokens * width
     return Form(
         work=both if backwards else forward, bytes=4 * numbers * PASSES[direction],
-        flops=numbers * OPERATIONS[name][backwards],
+        flops=numbers * OPERATIONS[name][backwards], move=inputs.move,
     )  # fmt: skip
 
 

@@ -57,17 +57,25 @@ def result(rows: Sequence[Row], now: Samples, path: Path) -> str:
 
 def as_text(rows: Sequence[Row], now: Samples, path: Path) -> str:
     """For a terminal: a table a case, then what could not be measured, the claim and the result."""
-    lines: list[str] = []
-    for title, members in _by_case(rows):
-        table = [HEADS, *(_cells(row) for row in members)]
-        widths = [max(len(line[n]) for line in table) for n in range(len(HEADS))]
-        lines.append(title)
-        for cells in table:
-            lines.append("  " + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
+    lines = tables(rows)
     lines += [f"not measured: {part}: {why}" for part, why in now.absent.items()]
     if found := claim.contests(now):
         lines += ["DyT over RMSNorm", *(f"  {_contest(c)}" for c in found), claim.in_words(found)]
     return "\n".join([*lines, NOTE, result(rows, now, path)])
+
+
+def tables(rows: Sequence[Row]) -> list[str]:
+    """Lines of a table a case; columns that nothing is in are left out."""
+    lines: list[str] = []
+    for title, members in _by_case(rows):
+        filled = [_cells(row) for row in members]
+        kept = [n for n in range(len(HEADS)) if any(cells[n] for cells in filled)]
+        table = [[cells[n] for n in kept] for cells in (HEADS, *filled)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines.append(title)
+        for cells in table:
+            lines.append("  " + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
+    return lines
 
 
 def as_markdown(now: Samples) -> str:

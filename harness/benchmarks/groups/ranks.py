@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -15,8 +16,14 @@ from harness.registry import entries
 
 SIDES = {"cpu": (128, 512), "cuda": (512, 2048)}
 """Device kind -> sides of the square matrix."""
+LANCZOS_STEPS = signature(spectra.stable_rank).parameters["steps"].default
 VALUES = 2048
 """Singular values that the functionals are given."""
+FLOPS_ALONE: dict[str, Callable[[int], float]] = {
+    "participation_ratio": lambda n: 2 * n**3,
+    "stable_rank": lambda n: LANCZOS_STEPS * 4 * n**2,
+}
+"""Functional without a spectrum -> FLOPs on an n x n matrix: a Gram product; two products with a vector a step."""
 PARTS = ("all",)
 
 
@@ -29,11 +36,11 @@ def cases(part: str, device: str) -> Iterator[Case]:
             "gram": partial(spectra.singular_values, W, "gram"),
             **{f"{name} alone": partial(fast, W) for name, fast in spectra.FAST.items()},
         }
-        # Least work for an n x n spectrum: reduction to two diagonals, 8/3 n^3 (Golub, Van Loan, section 5.4).
-        flops = 8 / 3 * side**3
+        # Of a spectrum: the reduction to two diagonals (Golub and Van Loan, section 5.4).
+        flops = dict.fromkeys(works, 8 / 3 * side**3) | {f"{n} alone": f(side) for n, f in FLOPS_ALONE.items()}
         yield Case(
             name=f"spectrum, {side} x {side}", reference="svd", ceiling="product",
-            forms={name: Form(work=work, bytes=4 * side**2, flops=flops) for name, work in works.items()},
+            forms={name: Form(work=work, bytes=4 * side**2, flops=flops[name]) for name, work in works.items()},
             best=product(side, device, torch.float64),
         )  # fmt: skip
     s = torch.rand(VALUES, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).sort(descending=True)[0]

@@ -1,8 +1,10 @@
 """Has a form become slower, beside the reference implementation, than the committed samples say?
 
 Two conditions, both needed: Mann and Whitney's rank test of the ratios of all rounds, one-sided, at a share of
-FALSE_ALARMS (Bonferroni over the rows); and a factor. The test alone would call a stable 3 % a regression; the
-factor alone would call noise one.
+FALSE_ALARMS (Bonferroni over the rows); and a factor, beyond the reference's slowest run. The test alone would call
+a stable 3 % a regression, and what a process is given for its whole life (where its code and memory lie, its
+neighbours) as well: rounds of a run are not independent of each other. So a row whose runs differ much needs more
+to be called slower, and says how much.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ Status = Literal["slower", "missing", "new", "faster", "same"]
 FALSE_ALARMS = 0.01
 """Share of checks without a change in which some row may pass the rank test."""
 FACTOR = 1.15
-"""A ratio that moved by less is not slower, however sure."""
+"""How far the median must lie beyond every run of the reference: a ratio that moved by less is not slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,10 @@ class Row:
     """Median in the reference."""
     moved: float | None = None
     """ratio / before."""
+    needs: float | None = None
+    """What ``moved`` must exceed to be slower: FACTOR, and what lies between the reference's runs."""
     p: float | None = None
-    """Of the rank test, one-sided, before the correction."""
+    """Of the rank test, one-sided, before the correction; None where the factor alone says that it is the same."""
     seconds: float | None = None
     """Median, now: says as much of the machine's other work as of the code."""
     bytes: float | None = None
@@ -94,17 +98,23 @@ def described(case: CaseSamples, form: str) -> Row:
 
 
 def compared(row: Row, case: CaseSamples, base: CaseSamples, level: float) -> Row:
-    # Here and not above: `harness --help` and a bare machine need no scipy.
-    from scipy.stats import mannwhitneyu
-
     now, before = pooled(case.ratios(row.form)), pooled(base.ratios(row.form))
     moved = statistics.median(now) / statistics.median(before)
     worse = moved >= 1
-    # Ranks are those of the logarithms, too.
-    p = float(mannwhitneyu(now, before, alternative="greater" if worse else "less").pvalue)
-    far = max(moved, 1 / moved) > FACTOR
-    status: Status = "same" if p >= level or not far else "slower" if worse else "faster"
-    return replace(row, status=status, before=statistics.median(before), moved=moved, p=p)
+    runs = [statistics.median(run) / statistics.median(before) for run in base.ratios(row.form)]
+    needs = FACTOR * max(runs)
+    far = moved > needs or moved < min(runs) / FACTOR
+    p = rank_test(now, before, worse) if far else None
+    status: Status = "same" if p is None or p >= level else "slower" if worse else "faster"
+    return replace(row, status=status, before=statistics.median(before), moved=moved, needs=needs, p=p)
+
+
+def rank_test(now: list[float], before: list[float], worse: bool) -> float:
+    """Mann and Whitney's p-value that the first lie above (``worse``) or below; logarithms have the same ranks."""
+    # Here and not above: the pages that need no test need no scipy.
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(now, before, alternative="greater" if worse else "less").pvalue)
 
 
 def _why(now: Samples, key: tuple[str, str], form: str) -> str:

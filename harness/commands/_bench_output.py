@@ -14,7 +14,8 @@ from harness.benchmarks.samples import Samples
 from harness.numbers import count, duration, fixed, plain, plural
 
 HEADS = (
-    "form", "time over the reference's", "middle 80 % of rounds", "was", "moved by a factor", "of the ceiling",
+    "form", "time over the reference's", "middle 80 % of rounds", "was", "moved by a factor", "slower beyond",
+    "of the ceiling",
     "bytes", "FLOPs", "took here", "status",
 )  # fmt: skip
 CONTEST = ("shape and pass", "how", "DyT's form", "RMSNorm's form", "DyT over RMSNorm", "middle 90 % of rounds",
@@ -51,7 +52,8 @@ def result(rows: Sequence[Row], now: Samples, path: Path) -> str:
     if not compared:
         return f"nothing compared with {path}{rest}"
     if count_of["slower"]:
-        return f"{count_of['slower']} of {plural(compared, 'form')} slower by more than {FACTOR:g}{rest}"
+        slow = f"{count_of['slower']} of {plural(compared, 'form')} slower"
+        return f"{slow} than every run of the reference by more than {FACTOR:g}{rest}"
     return f"{plural(compared, 'form')} held against {path}: none slower, {count_of['faster']} faster{rest}"
 
 
@@ -95,7 +97,7 @@ def as_markdown(now: Samples) -> str:
             "", "## Is DyT faster than RMSNorm?", "", claim.in_words(found) + ".", "",
             *_markdown(CONTEST, map(_contest_cells, found)),
         ]  # fmt: skip
-    heads = [h for n, h in enumerate(HEADS) if h not in ("was", "moved by a factor", "status")]
+    heads = [h for n, h in enumerate(HEADS) if h not in ("was", "moved by a factor", "slower beyond", "status")]
     for title, members in _by_case(rows):
         kept = ([c for c, h in zip(_cells(row), HEADS, strict=True) if h in heads] for row in members)
         lines += ["", f"## {title}", "", *_markdown(heads, kept)]
@@ -113,10 +115,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.ratio is None or row.spread is None:
         return (row.form, *[""] * (len(HEADS) - 2), f"missing: {row.why}")
     said = f"{row.status}: {row.why}" if row.why else row.status
-    was, moved = ("" if v is None else fixed(v, 2) for v in (row.before, row.moved))
+    was, moved, needs = ("" if v is None else fixed(v, 2) for v in (row.before, row.moved, row.needs))
     share = f"{plain(100 * (row.share or 0), 2)} % of a {row.ceiling}"
     return (
-        row.form, fixed(row.ratio, 2), _range(row.spread), was, moved, share, f"{count(row.bytes)}B",
+        row.form, fixed(row.ratio, 2), _range(row.spread), was, moved, needs, share, f"{count(row.bytes)}B",
         count(row.flops), duration(row.seconds), said,
     )  # fmt: skip
 

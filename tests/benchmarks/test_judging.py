@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -38,15 +39,16 @@ def test_both_the_test_and_the_factor_must_speak() -> None:
     assert status(changed(now, 1.3), before) == {"ours": "slower", "other": "same"}
     assert status(changed(now, 1 / 1.3), before) == {"ours": "faster", "other": "same"}
     # Sure, and too small to matter.
-    (row,) = (r for r in judging.judge(changed(now, 1.1), before) if r.form == "ours")
-    assert row.p is not None and row.p < 1e-4
-    assert row.status == "same"
+    small = changed(now, 1.1)
+    ratios = [judging.pooled(s.cases[0].ratios("ours")) for s in (small, before)]
+    assert judging.rank_test(*ratios, worse=True) < 1e-6 < 0.5 < judging.rank_test(*ratios, worse=False)
+    assert status(small, before)["ours"] == "same"
 
 
 def test_a_large_move_that_noise_explains_is_not_slower() -> None:
-    before, now = (made.samples(noise=1.0, seed=seed, rounds=5, runs=1) for seed in (3, 4))
-    rows = judging.judge(changed(now, 1.3), before)
-    assert max(row.moved or 0 for row in rows) > judging.FACTOR
+    before, now = (made.samples(noise=0.6, seed=seed, rounds=5, runs=1) for seed in (3, 4))
+    rows = judging.judge(changed(changed(now, 1.8), 1.8, "other"), before)
+    assert max((row.moved or 0) / (row.needs or 1) for row in rows) > 1
     assert all(row.status == "same" for row in rows)
 
 
@@ -116,33 +118,69 @@ def test_a_slower_row_counts_only_where_a_second_measurement_agrees() -> None:
 # --- samples of a real machine ------------------------------------------------------------------------------
 
 
-def drawn(reference: Samples, random_: random.Random) -> tuple[Samples, Samples]:
-    """(one run with its rounds drawn again, the other runs): runs differ by more than rounds do."""
-    number = random_.randrange(len(reference.cases[0].forms[reference.cases[0].reference].runs))
-    now, before = [], []
+def test_a_row_whose_runs_differ_needs_more() -> None:
+    def apart(samples: Samples, factor: float) -> Samples:
+        case = samples.cases[0]
+        runs = case.forms["ours"].runs
+        ours = case.forms["ours"].model_copy(update={"runs": (*runs[:-1], tuple(s * factor for s in runs[-1]))})
+        return samples.model_copy(
+            update={"cases": (case.model_copy(update={"forms": {**case.forms, "ours": ours}}),)}
+        )
+
+    now = changed(made.samples(noise=0.02, seed=1), 1.3)
+    before = made.samples(noise=0.02)
+    assert status(now, apart(before, 1.0))["ours"] == "slower"
+    assert status(now, apart(before, 1.25))["ours"] == "same"
+    assert status(changed(now, 1.3), apart(before, 1.25))["ours"] == "slower"
+    (row,) = (r for r in judging.judge(now, apart(before, 1.25)) if r.form == "ours")
+    assert row.needs == pytest.approx(1.25 * judging.FACTOR, rel=0.04)
+
+
+class Drawn(NamedTuple):
+    """Two measurements, each one run with its rounds drawn again, and the other runs as their reference."""
+
+    now: Samples
+    again: Samples
+    before: Samples
+
+    def slower(self) -> bool:
+        """What the command does: judge, and measure again what is slower."""
+        rows = judging.confirmed(
+            judging.judge(self.now, self.before), lambda rows: iter(judging.judge(self.again, self.before))
+        )
+        return any(row.status == "slower" for row in rows)
+
+
+def drawn(
+    reference: Samples, random_: random.Random, group: str = "", form: str = "", factor: float = 1.0
+) -> Drawn:
+    """Runs that the reference does not hold: runs differ by more than rounds do. One operator may be slowed."""
+    case = reference.cases[0]
+    numbers = random_.sample(range(len(case.forms[case.reference].runs)), 2)
+    cases: list[list[CaseSamples]] = [[], [], []]
     for case in reference.cases:
-        rounds = len(case.forms[case.reference].runs[number])
-        picks = random_.choices(range(rounds), k=rounds)
-        now.append(made.with_runs(case, lambda runs, picks=picks: (tuple(runs[number][p] for p in picks),)))
-        before.append(made.with_runs(case, lambda runs: tuple(r for n, r in enumerate(runs) if n != number)))
-    return (reference.model_copy(update={"cases": tuple(cases)}) for cases in (now, before))  # type: ignore[return-value]
+        for kept, number in zip(cases, numbers, strict=False):
+            rounds = len(case.forms[case.reference].runs[number])
+            picks = random_.choices(range(rounds), k=rounds)
+            new = made.with_runs(case, lambda runs, n=number, picks=picks: (tuple(runs[n][p] for p in picks),))
+            slow = case.group == group and form in case.compared
+            kept.append(made.with_form(new, form, lambda s: s * factor) if slow else new)
+        rest = [n for n in range(len(case.forms[case.reference].runs)) if n not in numbers]
+        cases[2].append(made.with_runs(case, lambda runs, rest=rest: tuple(runs[n] for n in rest)))
+    return Drawn(*(reference.model_copy(update={"cases": tuple(c)}) for c in cases))
 
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.stem)
 def test_a_planted_slow_down_is_found_and_none_is_invented(path: Path) -> None:
+    """An operator is a form in all cases of its group; its slow-down is one in each of them."""
     reference = files.read(path)
     random_ = random.Random(0)
+    operators = sorted({(c.group, form) for c in reference.cases for form in c.compared})
     found = alarms = 0
     for _ in range(RESAMPLINGS):
-        now, before = drawn(reference, random_)
-        alarms += any(row.status == "slower" for row in judging.judge(now, before))
-        # The planted row is judged at the level of the whole table.
-        case = random_.choice(now.cases)
-        form = random_.choice(case.compared)
-        slow = made.with_form(case, form, lambda s: s * PLANTED)
-        (base,) = (c for c in before.cases if (c.group, c.name) == (case.group, case.name))
-        tests = sum(len(c.compared) for c in before.cases)
-        row = judging.compared(judging.described(slow, form), slow, base, judging.FALSE_ALARMS / tests)
-        found += row.status == "slower"
+        alarms += drawn(reference, random_).slower()
+        group, form = random_.choice(operators)
+        only = files.part_of(reference, [group])
+        found += drawn(only, random_, group, form, PLANTED).slower()
     assert found >= 0.95 * RESAMPLINGS, found
     assert alarms <= 0.01 * RESAMPLINGS, alarms

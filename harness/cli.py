@@ -36,8 +36,8 @@ def assemble(package: ModuleType, about: str, epilog: str = "") -> typer.Typer:
         if found.name.startswith("_"):
             continue
         module = importlib.import_module(f"{package.__name__}.{found.name}")
-        # A name that Python keeps to itself ends in an underscore, as import_.
-        name = found.name.rstrip("_")
+        # A name that Python keeps to itself ends in an underscore, as import_; one of two words has one inside.
+        name = found.name.rstrip("_").replace("_", "-")
         if found.ispkg:
             app.add_typer(assemble(module, module.__doc__ or ""), name=name)
         else:

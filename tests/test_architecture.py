@@ -30,6 +30,7 @@ NEVER: Mapping[str, tuple[str, ...]] = {
 }
 """Package -> what none of its files may import."""
 UPPER: Mapping[str, tuple[str, ...]] = {
+    "benchmarks": (),
     "records": (),
     "analysis": ("records",),
     "execution": ("records",),
@@ -40,7 +41,9 @@ UPPER: Mapping[str, tuple[str, ...]] = {
     "sentinels": ("analysis", "planning", "records"),
     "regression": ("analysis", "execution", "planning", "records", "rounds", "runner", "sentinels"),
     "exchange": ("execution", "planning", "records", "rounds", "runner"),
-    "commands": ("analysis", "exchange", "execution", "planning", "records", "regression", "report", "runner"),
+    "commands": (
+        "analysis", "benchmarks", "exchange", "execution", "planning", "records", "regression", "report", "runner",
+    ),
     "cli": ("commands",),
     "__main__": ("cli", "exchange"),
 }

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from baselines.routers.loss_free import LossFree
 from baselines.routers.quantile_threshold import QuantileThreshold
+from harness.benchmarks.groups.experts import filled, loop_over_experts
 from harness.models.blocks import BlockArchitecture, Relu2
 from harness.models.experts import MixtureArchitecture, MixtureOfExperts
 
@@ -31,30 +32,6 @@ def report() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     print("\n" + "\n".join(LINES))
-
-
-def filled(module: torch.nn.Module) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    for p in module.parameters():
-        p.data = torch.randn(p.shape, generator=generator) / p.shape[-1] ** 0.5
-    return module
-
-
-def loop_over_experts(layer: MixtureOfExperts) -> Callable[[Tensor], Tensor]:
-    """What most public code does: gather, two products, index_add, expert by expert."""
-
-    def forward(x_BTD: Tensor) -> Tensor:
-        routing = layer.router.route(layer.scores(x_BTD), layer.state.values(), layer.mixture.active)
-        x_ND = x_BTD.flatten(0, 1)
-        out_ND = torch.zeros_like(x_ND)
-        for e in range(layer.mixture.number):
-            tokens = routing.chosen_NE[:, e].nonzero().flatten()
-            hidden = (x_ND[tokens] @ layer.up.weight[e].t()).relu().square()
-            y = (hidden @ layer.down.weight[e].t()) * routing.gates_NE[tokens, e][:, None]
-            out_ND.index_add_(0, tokens, y)
-        return out_ND.view(x_BTD.shape)
-
-    return forward
 
 
 def routing_alone(layer: MixtureOfExperts) -> Callable[[Tensor], Tensor]:

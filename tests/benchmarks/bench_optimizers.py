@@ -18,35 +18,15 @@ from torch import nn
 
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
-from harness.methods.optimizer import ParameterGroup
+from harness.benchmarks.groups.optimizer_steps import groups
 
 TARGETS = {(64, 4): 0.4, (128, 12): 0.8, (256, 8): 1.05, (512, 4): 1.05}
 """(width, layers) -> largest share of torch.optim.Muon's time."""
 
 
-def layer_shapes(width: int) -> list[tuple[int, ...]]:
-    return [(3, width, width), (width, width), (4 * width, width), (width, 4 * width)]
-
-
-def make_groups(width: int, layers: int, seed: int = 0) -> list[ParameterGroup]:
-    generator = torch.Generator().manual_seed(seed)
-    groups = []
-    for shape in layer_shapes(width):
-        parameters = [nn.Parameter(torch.randn(shape, generator=generator) * 0.02) for _ in range(layers)]
-        for p in parameters:
-            p.grad = torch.randn(shape, generator=generator)
-        names = [f"layer{i}" for i in range(layers)]
-        groups.append(
-            ParameterGroup(
-                role="hidden", names=names, parameters=parameters, fan_in=shape[-1], fan_out=shape[-2]
-            )
-        )
-    return groups
-
-
 def torch_muon(width: int, layers: int) -> torch.optim.Optimizer:
     matrices = []
-    for group in make_groups(width, layers):
+    for group in groups(width, layers):
         for p in group.parameters:
             assert p.grad is not None
             rows, columns = p.shape[-2:]
@@ -89,9 +69,9 @@ def test_muon_step(benchmark, width: int, layers: int, threads: int) -> None:
     clock = time.thread_time if threads == 1 else time.perf_counter
     try:
         steps = {
-            "muon": Muon(lr=0.01).build(make_groups(width, layers)).step,
+            "muon": Muon(lr=0.01).build(groups(width, layers)).step,
             "torch": torch_muon(width, layers).step,
-            "adamw": AdamW(lr=0.01).build(make_groups(width, layers)).step,
+            "adamw": AdamW(lr=0.01).build(groups(width, layers)).step,
         }
         seconds = interleaved(steps, clock)
         median = {name: statistics.median(values) for name, values in seconds.items()}

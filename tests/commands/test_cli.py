@@ -21,7 +21,7 @@ OPTIONS = {
     for name, command in COMMANDS.items()
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]{2,}")
-SPOKEN = re.compile(r"(?:python -m )?harness ((?:data )?[a-z]+)\b([^`\n]*)")
+SPOKEN = re.compile(r"(?:python -m )?harness ((?:data )?[a-z-]+)\b([^`\n]*)")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOREIGN = re.compile(r"(?:mlflow ui|pip install|python -m harness\.)[^`\n]*")
 """Other programs' options."""
@@ -55,7 +55,7 @@ def help_of(command):
 def test_every_file_is_a_command_and_every_command_a_file():
     folder = Path(package.__path__[0])
     files = {
-        " ".join([*f.relative_to(folder).parent.parts, f.stem.rstrip("_")])
+        " ".join([*f.relative_to(folder).parent.parts, f.stem.rstrip("_").replace("_", "-")])
         for f in folder.rglob("*.py")
         if not f.name.startswith("_")
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.data.folders import files_below, look_of
 from harness.errors import DataError
 
 
@@ -31,9 +32,8 @@ def column(data: Any, dataset: str, wanted: str, key: str) -> Any:
 
 
 def state(dataset: str, revision: str | None) -> list[Any]:
-    """For a local folder, (path, size, modification time) of its files; for a name, the name and revision."""
+    """For a local folder, how its files look; for a name, the name and revision."""
     root = Path(dataset).expanduser()
     if not root.is_dir():
         return ["dataset", dataset, revision]
-    files = sorted(f for f in root.rglob("*") if f.is_file())
-    return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    return look_of(files_below(root))

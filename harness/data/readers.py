@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.data import hub
 from harness.data.documents import BLOCK, Document, TextSource, checked_utf8, of_text
+from harness.data.folders import files_below, look_of
 from harness.data.spec import SUFFIXES, DataSpec, Format
 from harness.errors import DataError
 
@@ -40,14 +41,10 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
         return chosen, [root]
     if not root.is_dir():
         raise DataError(f"data {path}: no such file or folder (in {Path.cwd()})")
-    files = [
-        f for f in root.glob(spec.pattern or "**/*")
-        if f.is_file() and not any(part.startswith(".") for part in f.relative_to(root).parts)
-    ]
+    files = files_below(root, spec.pattern)
     if spec.pattern is None:
         files = [f for f in files if SUFFIXES.get(f.suffix.lower()) in ((spec.format,) if spec.format else
                                                                         SUFFIXES.values())]
-    files.sort(key=lambda f: f.relative_to(root).as_posix())
     if not files:
         what = f"matches {spec.pattern!r}" if spec.pattern else f"ends in one of {known}"
         raise DataError(f"data {path}: no file in this folder {what}; give pattern (such as **/*.py) and format")
@@ -62,15 +59,13 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
 
 
 def files_state(spec: DataSpec) -> list[Any] | None:
-    """(path, size, modification time) of every file; None if the source is not here."""
+    """How every file looks; None if the source is not here."""
     state: list[Any] = []
     for path in (spec.path, spec.validation, spec.test):
         if path is not None:
             if not Path(path).expanduser().exists():
                 return None
-            for file in resolve(spec, path)[1]:
-                stat = file.stat()
-                state.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+            state += look_of(resolve(spec, path)[1])
     return state
 
 

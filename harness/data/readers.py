@@ -32,7 +32,7 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
     root = Path(path).expanduser()
     known = ", ".join(sorted(SUFFIXES))
     if root.is_file():
-        if spec.pattern is not None:
+        if spec.pattern is not None and path == spec.path:
             raise DataError(f"data {path}: 'pattern' chooses files of a folder, and this is a file; remove it")
         chosen = spec.format or SUFFIXES.get(root.suffix.lower())
         if chosen is None:
@@ -92,8 +92,22 @@ def files_source(spec: DataSpec, path: str) -> TextSource:
         raise DataError(f"data {path}: vocab_size is for tokenizer: bpe and for bin files; bytes have 256")
     if spec.bytes_per_token is not None:
         raise DataError(f"data {path}: bytes_per_token is for bin files; for {kind} it is measured; remove it")
+    if spec.dtype is not None:
+        raise DataError(f"data {path}: dtype is for bin files, and this is {kind}; remove it, or give format: bin")
+    if path == spec.path:
+        files = _without_held_out(spec, files)
     readers: dict[str, type[_Files]] = {"text": TextFiles, "jsonl": JsonLines, "parquet": ParquetFiles}
     return readers[kind](spec, path, files)
+
+
+def _without_held_out(spec: DataSpec, files: list[Path]) -> list[Path]:
+    """A folder's files without those that the spec holds out of it."""
+    named = [name for name in (spec.validation, spec.test) if name is not None]
+    held_out = {f.resolve() for name in named for f in resolve(spec, name)[1]}
+    kept = [f for f in files if f.resolve() not in held_out]
+    if not kept:
+        raise DataError(f"data {spec.path}: all of its files are held out, as {' and '.join(named)}; give others")
+    return kept
 
 
 def own_split_source(spec: DataSpec, split: str) -> TextSource:

@@ -110,6 +110,22 @@ def test_splits_of_their_own_leave_the_source_whole(tmp_path: Path, share: str) 
     assert texts(again, share) == [own + "more\n"]
 
 
+@pytest.mark.parametrize("share", ["validation", "test"])
+def test_a_file_that_is_held_out_of_its_folder_is_not_trained_on(tmp_path: Path, share: str) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, text in enumerate(DOCUMENTS):
+        (folder / f"{i:03}.txt").write_text(text)
+    own = lines(5_000, seed=9)
+    (folder / "own.txt").write_text(own)
+    spec = {"path": str(folder), "pattern": "*.txt", share: str(folder / "own.txt")}
+    corpus = data.load(spec, tmp_path / "d")
+    assert texts(corpus, share) == [own]
+    assert everything(corpus) == sorted([*DOCUMENTS, own])
+    with pytest.raises(DataError, match="all of its files are held out"):
+        data.load({"path": str(folder), "validation": str(folder)}, tmp_path / "d")
+
+
 def test_folder_pattern_and_hidden_files(tmp_path: Path) -> None:
     folder = tmp_path / "src"
     (folder / "deep").mkdir(parents=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import tracemalloc
 from pathlib import Path
@@ -59,6 +62,47 @@ def test_rows_and_files_with_the_same_texts_give_the_same_corpus(tmp_path: Path)
     assert len({c.digest for c in corpora}) == 1
     assert everything(corpora[0]) == sorted(DOCUMENTS)
     assert sum(corpora[1].about["documents"].values()) == 300
+
+
+def zstandard(text: bytes) -> bytes:
+    """In two frames, as programs that work in parallel leave it."""
+    out = b""
+    for part in (text[: len(text) // 2], text[len(text) // 2 :]):
+        sink = arrow.BufferOutputStream()
+        with arrow.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(part)
+        out += sink.getvalue().to_pybytes()
+    return out
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_compressed_files_give_the_corpus_of_what_they_hold(tmp_path: Path, suffix: str) -> None:
+    rows = jsonl(tmp_path / "rows", [{"text": d} for d in DOCUMENTS]).read_bytes()
+    plain = {"my.txt": lines(60_000).encode(), "my.jsonl": rows}
+    for name, content in plain.items():
+        (tmp_path / name).write_bytes(content)
+        packed = tmp_path / "packed" / f"{name}{suffix}"
+        packed.parent.mkdir(exist_ok=True)
+        packed.write_bytes(PACKERS[suffix](content))
+        expected = data.load({"path": str(tmp_path / name)}, tmp_path / "d")
+        found = data.load({"path": str(packed)}, tmp_path / "d")
+        assert found.digest == expected.digest
+        in_folder = data.load({"path": str(packed.parent), "split_by": expected.about["split_by"]}, tmp_path / "d")
+        assert in_folder.digest == expected.digest
+        packed.write_bytes(packed.read_bytes()[:-20])
+        assert f"{packed}: not readable (" in failure({"path": str(packed)}, tmp_path / "empty")
+        packed.unlink()
+
+
+def test_a_suffix_of_compression_speaks_of_texts_alone(tmp_path: Path) -> None:
+    for name in ("t.gz", "t.bin.gz", "t.parquet.zst"):
+        (tmp_path / name).write_bytes(b"x")
+        assert "unknown suffix" in failure({"path": str(tmp_path / name)}, tmp_path / "d")
+    (tmp_path / "t.gz").write_bytes(gzip.compress(lines(60_000).encode()))
+    assert data.load({"path": str(tmp_path / "t.gz"), "format": "text"}, tmp_path / "d").vocab_size == 256
 
 
 def test_documents_go_to_a_split_by_content_whatever_their_order(tmp_path: Path) -> None:

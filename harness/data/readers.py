@@ -46,6 +46,8 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
     if spec.pattern is None:
         wanted = (spec.format,) if spec.format else SUFFIXES.values()
         files = [f for f in files if format_of(f) in wanted]
+    if not files and hub.is_saved(root):
+        raise DataError(f"data {path}: a data set that save_to_disk wrote; give dataset: {path} instead of path")
     if not files:
         what = f"matches {spec.pattern!r}" if spec.pattern else f"ends in one of {known}"
         raise DataError(f"data {path}: no file in this folder {what}; give pattern (such as **/*.py) and format")

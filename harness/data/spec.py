@@ -34,7 +34,8 @@ class DataSpec(BaseModel):
     path: str | None = None
     """A file, or a folder of files of one format; relative to the current folder."""
     dataset: str | None = None
-    """A Hugging Face data set: its name, or a local folder that the library reads (needs `datasets`)."""
+    """A Hugging Face data set: its name, or a local folder that the library reads, or wrote by `save_to_disk`
+    (needs `datasets`)."""
 
     format: Format | None = None
     """text, jsonl, parquet or bin (nanoGPT-style tokens); by default told from the suffix."""

@@ -229,6 +229,33 @@ def test_data_sets_of_the_hub_library(tmp_path: Path, hub_cache: None) -> None:
         data.load({**spec, "split": "valid"}, tmp_path / "d")
 
 
+def test_data_sets_that_the_library_saved(tmp_path: Path, hub_cache: None) -> None:
+    import datasets
+
+    train = datasets.Dataset.from_dict({"text": DOCUMENTS})
+    held = datasets.Dataset.from_dict({"text": documents(10, 700)})
+    train.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"train": train, "held": held}).save_to_disk(tmp_path / "both")
+    one = data.load({"dataset": str(tmp_path / "one")}, tmp_path / "d")
+    assert everything(one) == sorted(DOCUMENTS)
+    both = data.load({"dataset": str(tmp_path / "both"), "validation": "held"}, tmp_path / "d")
+    assert texts(both, "validation") == documents(10, 700)
+    for extra, message in [
+        ({"split": "valid"}, r"no split 'valid'; it has train, held; give split"),
+        ({"revision": "main"}, r"key 'revision' has no meaning for what save_to_disk wrote"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            data.load({"dataset": str(tmp_path / "both"), **extra}, tmp_path / "d")
+    with pytest.raises(DataError, match=r"no split 'test': save_to_disk wrote one split alone; remove split"):
+        data.load({"dataset": str(tmp_path / "one"), "split": "test"}, tmp_path / "d")
+    with pytest.raises(DataError, match=r"both: a data set that save_to_disk wrote; give dataset: \S+both instead"):
+        data.load({"path": str(tmp_path / "both")}, tmp_path / "d")
+    # The library appends to nothing: a folder that was written anew holds other files.
+    held.save_to_disk(tmp_path / "one")
+    with pytest.raises(DataError, match="too small"):
+        data.load({"dataset": str(tmp_path / "one")}, tmp_path / "d")
+
+
 def test_without_the_library_data_sets_say_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from harness.data import hub, image_build, image_sources, readers, token_files
 from harness.data.corpus import META, SPLITS, Corpus, open_corpus
 from harness.data.documents import Document, TextSource, cut_after, split_of
+from harness.data.duplicates import Distinct
 from harness.data.image_spec import ImageSpec
 from harness.data.overlap import also_in_train
 from harness.data.python_sources import PythonSources, list_digest, read_list
@@ -165,7 +166,9 @@ def writable(folder: Path) -> Iterator[None]:
 # --- text --------------------------------------------------------------------------------------------------
 
 
-def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: Progress | None) -> Corpus:
+def _build_text(spec: DataSpec, origin: TextSource, staging: Staging, progress: Progress | None) -> Corpus:
+    drop = spec.duplicates == "drop"
+    source = Distinct(origin, drop)
     counts = dict.fromkeys(SPLITS, 0)
     report = _Reporter(progress, source.total_bytes() if progress else None)
     shares = {s: 0.0 if getattr(spec, s) else getattr(spec, f"{s}_share") for s in ("validation", "test")}
@@ -179,7 +182,7 @@ def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: 
     about = {**source.about(), "split_by": split_by, "shares": shares}
     for split in ("validation", "test"):
         if getattr(spec, split):
-            own = readers.own_split_source(spec, split)
+            own = Distinct(readers.own_split_source(spec, split), drop)
             for document in own.documents():
                 _copy(document, staging.splits[split], report)
                 counts[split] += 1

@@ -69,6 +69,8 @@ class DataSpec(BaseModel):
     position: the end of the source is held out. Default: position for one text file and for bin, else
     documents."""
 
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Documents equal to an earlier one of their source: kept, all in one split, or left out; counted anyhow."""
     invalid_utf8: Literal["error", "replace", "skip"] = "error"
     """Text that is not UTF-8: stop and say where, put U+FFFD, or leave the document out (counted)."""
     tokenizer: Literal["bytes", "bpe"] = "bytes"

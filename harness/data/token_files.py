@@ -86,6 +86,8 @@ def build_tokens(spec: DataSpec, staging: Staging, progress: Progress | None) ->
     for key in ("field", "column"):
         if getattr(spec, key) is not None:
             raise DataError(f"data {spec.path}: key {key!r} has no meaning for bin files; remove it")
+    if spec.duplicates == "drop":
+        raise DataError(f"data {spec.path}: bin files have no documents; remove duplicates")
     if spec.split_by == "documents":
         raise DataError(f"data {spec.path}: bin files have no documents; remove split_by, or set it to position")
     parts = _parts(spec)

@@ -120,6 +120,21 @@ def test_equal_documents_stay_in_one_split(tmp_path: Path) -> None:
     assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
 
 
+def test_equal_documents_are_counted_and_left_out_where_asked(tmp_path: Path) -> None:
+    twice = jsonl(tmp_path / "f.jsonl", [{"text": d} for d in [*DOCUMENTS, *DOCUMENTS[:40]]])
+    held = jsonl(tmp_path / "h.jsonl", [{"text": d} for d in documents(10, 700) * 3])
+    spec = {"path": str(twice), "validation": str(held)}
+    kept = data.load(spec, tmp_path / "d")
+    assert len(everything(kept)) == 340 + 30
+    assert (kept.about["repeated"], kept.about["validation"]["repeated"]) == (40, 20)
+    dropped = data.load({**spec, "duplicates": "drop"}, tmp_path / "d")
+    assert everything(dropped) == sorted([*DOCUMENTS, *documents(10, 700)])
+    counts = [about["dropped"]["duplicates"] for about in (dropped.about, dropped.about["validation"])]
+    assert counts == [40, 20]
+    by_position = data.load({"path": str(twice), "duplicates": "drop", "split_by": "position"}, tmp_path / "d")
+    assert everything(by_position) != everything(dropped) and by_position.about["dropped"] == {"duplicates": 40}
+
+
 def test_a_share_of_documents_is_held_out() -> None:
     found = [split_of(of_text(str(i).encode()).sha256, validation=0.05, test=0.1) for i in range(20_000)]
     # Five standard deviations of a binomial.

@@ -116,6 +116,7 @@ def test_a_token_above_the_vocabulary_is_named_with_its_place(tmp_path: Path) ->
     ({"tokenizer": "bpe"}, "bin files hold tokens already"),
     ({"field": "text"}, "key 'field' has no meaning for bin files"),
     ({"split_by": "documents"}, "bin files have no documents"),
+    ({"duplicates": "drop"}, "bin files have no documents; remove duplicates"),
     ({"validation": "other.txt"}, "text, but .* is bin"),
 ])
 def test_keys_that_make_no_sense_for_tokens(

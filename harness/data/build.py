@@ -71,6 +71,23 @@ def _ensure(parsed: Spec, folder: Path, progress: Progress | None, force: bool) 
     return corpus
 
 
+def built(spec: Mapping[str, Any] | Spec, folder: Path) -> str | None:
+    """The digest of a spec's corpus where it is built and its source is unchanged; nothing is built.
+
+    Raises DataError or UnknownNameError, also where the user's files are not here and no corpus of them is.
+    """
+    parsed, folder = parse(spec), Path(folder)
+    state = source_state(parsed)
+    found = _lookup(folder, spec_key(parsed), state)
+    if found is None and state is None and parsed.path is not None:
+        if isinstance(parsed, ImageSpec):
+            image_sources.local(parsed)
+        else:
+            for name in filter(None, (parsed.path, parsed.validation, parsed.test)):
+                readers.resolve(parsed, name)
+    return found.digest if found else None
+
+
 def build_source(spec: DataSpec, source: TextSource, folder: Path) -> Corpus:
     """A byte corpus from any text source, without an index entry."""
     staging = Staging(folder, "direct")

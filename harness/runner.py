@@ -69,11 +69,15 @@ def label_of(item: Item) -> str:
 
 
 def plan_all(
-    suites: Sequence[Suite], records: RecordSet, store: Store, only: Mapping[str, set[str]] | None = None
+    suites: Sequence[Suite], records: RecordSet, store: Store, only: Mapping[str, set[str]] | None = None,
+    build: bool = True,
 ) -> list[Plan]:
-    """Plans of several suites; each trial's probes are the union of what the suites want."""
+    """Plans of several suites; each trial's probes are the union of what the suites want.
+
+    ``build``: data that are not built yet are built; else they are named in the plans' notes.
+    """
     log = accepted(store)
-    plans = [make_plan(s, records, store.data, log, only) for s in suites]
+    plans = [make_plan(s, records, store.data, log, only, build=build) for s in suites]
     if len(suites) == 1:
         return plans
     wanted: dict[str, dict[str, Any]] = {}
@@ -81,7 +85,7 @@ def plan_all(
         for item in plan.items:
             if item.planned.probes:
                 wanted.setdefault(item.planned.trial.identity, {}).update(item.planned.probes)
-    return [make_plan(s, records, store.data, log, only, wanted) for s in suites]
+    return [make_plan(s, records, store.data, log, only, wanted, build) for s in suites]
 
 
 def run(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import platform
 import signal
 import sys
 import tempfile
 import traceback
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -19,6 +22,9 @@ import typer
 from harness.commands._options import complain, warn
 from harness.errors import HarnessError
 from harness.exit_codes import INTERRUPTED, OK, TERMINATED, UNEXPECTED, USAGE
+
+NEAREST = str.maketrans({"−": "-", "–": "-", "—": "-", "×": "x", "±": "+/-", "→": "->", "≤": "<=", "≥": ">="})
+"""Signs that we print and that few encodings have -> what says the same in ASCII."""
 
 
 def guarded(function: Callable[..., int | None]) -> Callable[..., NoReturn]:
@@ -42,6 +48,7 @@ def run(app: typer.Typer) -> NoReturn:
         raise SystemExit(TERMINATED)
 
     signal.signal(signal.SIGTERM, terminated)
+    _speak_any_encoding()
     stdout = sys.stdout
     try:
         app(prog_name="harness")
@@ -51,6 +58,21 @@ def run(app: typer.Typer) -> NoReturn:
     except Exception as error:
         sys.exit(_told(error, None))
     sys.exit(OK)
+
+
+def _speak_any_encoding() -> None:
+    """Let what a terminal's or a pipe's encoding does not have be written as what comes nearest."""
+    codecs.register_error("nearest", lambda error: (_nearest(error), error.end))  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="nearest")
+
+
+def _nearest(error: UnicodeError) -> str:
+    """In ASCII: our own signs by their like, letters without their accents, others as a question mark."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(NEAREST)
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
 
 
 def _told(error: BaseException, results: Path | None) -> int:

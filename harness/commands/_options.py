@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.commands import _completion
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Words = Annotated[
     typer.Argument(
         metavar="[SUITE|PATH.yaml|all]... [profile=P] [key=value]...",
         help="Suites and Hydra overrides.",
+        autocompletion=_completion.words,
         show_default=False,
     ),
 ]
@@ -29,7 +31,14 @@ Plugins = Annotated[
     typer.Option("--plugin", help="File with your own methods; may be repeated.", show_default=False),
 ]
 Only = Annotated[str | None, typer.Option("--only", help="Run a part: arm=muon,size=d24.", show_default=False)]
-Executor = Annotated[str, typer.Option("--executor", help="Where trials run; `harness list executors` names them.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="Where trials run; `harness list executors` names them.",
+        autocompletion=_completion.executors,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", help="Worker processes; default: one per core or GPU.", show_default=False),

@@ -23,15 +23,20 @@ from harness.records.record import RecordSet
 from harness.records.store import Store
 
 
-def plans_of(suites: Sequence[Suite], results: Path, only: str | None) -> tuple[Store, list[Plan], RecordSet]:
-    """The plans of these suites over what is stored, with the seeds that a run would take; damage found is said."""
+def plans_of(
+    suites: Sequence[Suite], results: Path, only: str | None, build: bool = True
+) -> tuple[Store, list[Plan], RecordSet]:
+    """The plans of these suites over what is stored, with the seeds that a run would take; damage found is said.
+
+    ``build``: data that are not built yet are built; else a note says so, and their trials count as missing.
+    """
     store = Store(results)
     suites = seeded(suites, store)
     records = store.load()
     for note in records.notes:
         warn(note)
     kept = parse_only(only, suites[0]) if only else None
-    return store, runner.plan_all(suites, records, store, kept), records
+    return store, runner.plan_all(suites, records, store, kept, build), records
 
 
 def as_json(plan: Plan, records: RecordSet, results: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.commands import _completion
 from harness.commands._options import Json, print_json
 from harness.errors import HarnessError
 
@@ -19,7 +20,10 @@ def command(
     file: Annotated[Path, typer.Argument(help="Table in long format: arm, size or compute, seed, loss, diverged.")],
     estimator: Annotated[
         str,
-        typer.Option(help="Estimator; `harness list estimators` names them, `harness show` says their arguments."),
+        typer.Option(
+            help="Estimator; `harness list estimators` names them, `harness show` says their arguments.",
+            autocompletion=_completion.estimators,
+        ),
     ] = "compute_ratio",
     arguments: Annotated[
         list[str] | None,

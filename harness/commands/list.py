@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.commands import _completion
 from harness.commands._options import Json, Plugins, load_plugins, print_json
 
 EXAMPLE = "harness list optimizers"
@@ -20,6 +21,7 @@ def command(
             help="suites, profiles, workloads, probes, estimators, figures, executors, methods, or one kind of "
             "method, as optimizers; default: all.",
             show_default=False,
+            autocompletion=_completion.kinds,
         ),
     ] = None,
     plugins: Plugins = None,

@@ -56,7 +56,7 @@ def command(
         from harness.commands._running import registered
 
         suites, entries = registered(suites, results, reason)
-    store, plans, records = _plan_table.plans_of(suites, results, only)
+    store, plans, records = _plan_table.plans_of(suites, results, only, build=export is not None)
     if export:
         from harness import exchange
 

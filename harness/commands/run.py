@@ -56,7 +56,7 @@ def command(
     if dry_run:
         from harness.commands import _plan_table
 
-        _, plans, records = _plan_table.plans_of(suites, results, only)
+        _, plans, records = _plan_table.plans_of(suites, results, only, build=False)
         for plan in plans:
             _plan_table.show(plan, records, results)
         return OK

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import _completion
 from harness.commands._options import Json, Plugins, load_plugins, load_suites, print_json
 
 EXAMPLE = "harness show optimizer.muon"
@@ -20,6 +21,7 @@ def command(
             help="What to show: optimizer.muon, estimator.compute_ratio, figure.loss_against_lr, probe.spectra, "
             "workload.language_model; suite: the keys that a suite may have; or a suite, as resolved.",
             show_default=False,
+            autocompletion=_completion.things,
         ),
     ] = None,
     plugins: Plugins = None,

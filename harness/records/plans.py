@@ -80,6 +80,12 @@ def planned_profiles(store: Store, profile: str) -> list[str]:
     return sorted(p.name.removesuffix(f".{profile}.json") for p in store.plans.glob(f"*.{profile}.json"))
 
 
+def profiles_run(store: Store, key: str = "*") -> list[str]:
+    """Profiles at which a suite, or any, has a stored plan."""
+    found = store.plans.glob(f"{key if key == '*' else glob.escape(key)}.*.json")
+    return sorted({p.name.removesuffix(".json").rpartition(".")[2] for p in found})
+
+
 def load_rows(
     store: Store, key: str, profile: str, records: RecordSet | None = None
 ) -> tuple[dict[str, Any], list[Row]]:
@@ -87,8 +93,8 @@ def load_rows(
     plan = read_plan(store, key, profile)
     if plan is None:
         raise StoreError(
-            f"{store.root}: no run of suite {key!r} at profile {profile!r}; "
-            f"run: harness run {key} profile={profile}"
+            f"{store.root}: no run of suite {key!r} at profile {profile!r} (run here: "
+            f"{', '.join(profiles_run(store, key)) or 'none'}); run: harness run {key} profile={profile}"
         )
     records = store.load() if records is None else records
     rows = []

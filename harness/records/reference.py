@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness import sources
 from harness.errors import DamagedError, StoreError
 from harness.files import has_checksum, sealed, unsealed, write_atomically
 from harness.outcome import Curve, Table
@@ -42,6 +43,27 @@ def reference_path(store: Store, suite: str, name: str) -> Path:
             "'_' and '.', beginning with a letter or digit"
         )
     return store.root / "reference" / name / f"{suite}.jsonl"
+
+
+def reference_profiles(store: Store) -> list[str]:
+    """Profiles that the store has a committed run of."""
+    return sorted({p.parent.name for p in (store.root / "reference").glob("*/*.jsonl")})
+
+
+def reference_store(results: Path, profile: str) -> Store:
+    """The store with the committed runs of a profile: this one's, else those that come with the source.
+
+    Raises StoreError naming the profiles that there are, where neither has any.
+    """
+    stores = [Store(results), Store(sources.shipped("results"))]
+    for store in stores:
+        if profile in reference_profiles(store):
+            return store
+    known = sorted({p for store in stores for p in reference_profiles(store)})
+    raise StoreError(
+        f"{results}: no committed reference at profile {profile!r}; there is {', '.join(known) or 'none'}"
+        + (f": harness report profile={known[0]} --reference" if known else "; it comes with a clone of the source")
+    )
 
 
 # --- writing -----------------------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ from harness.planning.registering import registrations
 from harness.planning.registration import Registrations, history_of
 from harness.planning.suite import Suite
 from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
-from harness.records.plans import key_of, load_rows, planned_profiles
+from harness.records.plans import key_of, load_rows, planned_profiles, profiles_run
 from harness.records.record import Row
-from harness.records.reference import read_reference
+from harness.records.reference import read_reference, reference_store
 from harness.records.store import Store
 from harness.report import words
 from harness.report.frames import axes_of
@@ -72,9 +72,10 @@ def _names(store: Store, profile: str, names: Sequence[str], reference: bool) ->
     else:
         found = planned_profiles(store, profile)
     if not found:
-        what = "committed reference" if reference else "run"
+        there = profiles_run(store)
+        hint = f"run here: {', '.join(there)}" if there else "nothing has been run here"
         raise HarnessError(
-            f"{store.root}: no {what} at profile {profile!r}; run: harness run all profile={profile}"
+            f"{store.root}: no run at profile {profile!r} ({hint}); run: harness run all profile={profile}"
         )
     return found
 
@@ -195,11 +196,15 @@ def scale_line(gathered: Gathered) -> str:
 def report(
     results: Path, profile: str, names: Sequence[str] = (), *, reference: bool = False, folder: Path | None = None
 ) -> Built:
-    """Build the report of a profile; returns where it lies and its claims."""
+    """Build the report of a profile; returns where it lies and its claims.
+
+    ``reference``: from the committed records alone, of this results folder or of those that come with the source.
+    Raises HarnessError naming the profiles that were run.
+    """
     from harness.analysis.noise import noise_table
     from harness.report.build import build_report
 
-    store = Store(results)
+    store = reference_store(results, profile) if reference else Store(results)
     gathered = collect(store, profile, names, reference=reference)
     rows = [r for g in gathered for r in g.rows]
     trials = trials_frame(rows)
@@ -216,7 +221,7 @@ def report(
         if not timing.empty:
             tables[f"{name}_step_times"] = timing
     claims = [c for g in gathered for c in g.claims]
-    target = folder or store.reports / (f"{profile}-reference" if reference else profile)
+    target = folder or Store(results).reports / (f"{profile}-reference" if reference else profile)
     build_report(
         target,
         suites=[_shown(g, profile, reference) for g in gathered],
@@ -269,9 +274,9 @@ def strict_changes(built: Built, results: Path) -> list[str]:
     uncertainties."""
     from scipy.stats import norm
 
-    store = Store(results)
     out = []
     try:
+        store = reference_store(results, built.profile)
         reference = {c["id"]: c for g in collect(store, built.profile, reference=True) for c in g.claims}
     except HarnessError as error:
         raise HarnessError(f"--strict compares with the committed reference: {error}") from None

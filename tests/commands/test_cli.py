@@ -76,6 +76,17 @@ def test_help_has_a_sentence_an_example_and_the_exit_codes(name):
         assert f"{code} {exit_codes.MEANINGS[code]}" in text
 
 
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(leaves())))
+def test_a_list_of_commands_says_whole_sentences_and_an_example(name):
+    shown = here(*name.split(), "--help").stdout
+    _, _, listed = shown.partition("Commands:\n")
+    assert listed and "..." not in listed.partition("\n\n")[0]
+    for child in COMMANDS[name].commands.values():
+        first = re.split(r"(?<=\.)\s", child.help)[0]
+        assert " ".join(first.split()) in " ".join(listed.split())
+    assert re.search(r"(Example|overrides): harness ", shown)
+
+
 @pytest.mark.parametrize("name", leaves())
 def test_every_parameter_is_explained(name):
     for parameter in COMMANDS[name].params:

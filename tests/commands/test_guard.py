@@ -131,6 +131,22 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(line, tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("stream", ["sys.stdout", "sys.stderr"])
+def test_whatever_the_encoding_everything_is_written(encoding, stream):
+    said = "0.5 [−0.1, 1.2] × 10 – naïve 学"
+    done = subprocess.run(
+        [sys.executable, "-c", RAISING.format(body=f"print({said!r}, file={stream}); return []"), "list"],
+        capture_output=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = (done.stdout if stream == "sys.stdout" else done.stderr).decode(encoding).strip()
+    assert found == {
+        "ascii": "0.5 [-0.1, 1.2] x 10 - naive ?", "latin-1": "0.5 [-0.1, 1.2] × 10 - naïve ?",
+        "cp1252": "0.5 [-0.1, 1.2] × 10 – naïve ?", "utf-8": said,
+    }[encoding]  # fmt: skip
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", ["list methods", "--help", "plan --help"])
 def test_a_full_disk_is_a_sentence(words, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import tracemalloc
 from pathlib import Path
@@ -61,6 +64,47 @@ def test_rows_and_files_with_the_same_texts_give_the_same_corpus(tmp_path: Path)
     assert sum(corpora[1].about["documents"].values()) == 300
 
 
+def zstandard(text: bytes) -> bytes:
+    """In two frames, as programs that work in parallel leave it."""
+    out = b""
+    for part in (text[: len(text) // 2], text[len(text) // 2 :]):
+        sink = arrow.BufferOutputStream()
+        with arrow.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(part)
+        out += sink.getvalue().to_pybytes()
+    return out
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_compressed_files_give_the_corpus_of_what_they_hold(tmp_path: Path, suffix: str) -> None:
+    rows = jsonl(tmp_path / "rows", [{"text": d} for d in DOCUMENTS]).read_bytes()
+    plain = {"my.txt": lines(60_000).encode(), "my.jsonl": rows}
+    for name, content in plain.items():
+        (tmp_path / name).write_bytes(content)
+        packed = tmp_path / "packed" / f"{name}{suffix}"
+        packed.parent.mkdir(exist_ok=True)
+        packed.write_bytes(PACKERS[suffix](content))
+        expected = data.load({"path": str(tmp_path / name)}, tmp_path / "d")
+        found = data.load({"path": str(packed)}, tmp_path / "d")
+        assert found.digest == expected.digest
+        in_folder = data.load({"path": str(packed.parent), "split_by": expected.about["split_by"]}, tmp_path / "d")
+        assert in_folder.digest == expected.digest
+        packed.write_bytes(packed.read_bytes()[:-20])
+        assert f"{packed}: not readable (" in failure({"path": str(packed)}, tmp_path / "empty")
+        packed.unlink()
+
+
+def test_a_suffix_of_compression_speaks_of_texts_alone(tmp_path: Path) -> None:
+    for name in ("t.gz", "t.bin.gz", "t.parquet.zst"):
+        (tmp_path / name).write_bytes(b"x")
+        assert "unknown suffix" in failure({"path": str(tmp_path / name)}, tmp_path / "d")
+    (tmp_path / "t.gz").write_bytes(gzip.compress(lines(60_000).encode()))
+    assert data.load({"path": str(tmp_path / "t.gz"), "format": "text"}, tmp_path / "d").vocab_size == 256
+
+
 def test_documents_go_to_a_split_by_content_whatever_their_order(tmp_path: Path) -> None:
     forward = data.load({"path": str(jsonl(tmp_path / "f.jsonl", [{"text": d} for d in DOCUMENTS]))}, tmp_path)
     backward = data.load(
@@ -74,6 +118,21 @@ def test_equal_documents_stay_in_one_split(tmp_path: Path) -> None:
     corpus = data.load({"path": str(jsonl(tmp_path / "f.jsonl", [{"text": d} for d in DOCUMENTS * 2]))}, tmp_path)
     sets = [set(texts(corpus, s)) for s in data.SPLITS]
     assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
+
+
+def test_equal_documents_are_counted_and_left_out_where_asked(tmp_path: Path) -> None:
+    twice = jsonl(tmp_path / "f.jsonl", [{"text": d} for d in [*DOCUMENTS, *DOCUMENTS[:40]]])
+    held = jsonl(tmp_path / "h.jsonl", [{"text": d} for d in documents(10, 700) * 3])
+    spec = {"path": str(twice), "validation": str(held)}
+    kept = data.load(spec, tmp_path / "d")
+    assert len(everything(kept)) == 340 + 30
+    assert (kept.about["repeated"], kept.about["validation"]["repeated"]) == (40, 20)
+    dropped = data.load({**spec, "duplicates": "drop"}, tmp_path / "d")
+    assert everything(dropped) == sorted([*DOCUMENTS, *documents(10, 700)])
+    counts = [about["dropped"]["duplicates"] for about in (dropped.about, dropped.about["validation"])]
+    assert counts == [40, 20]
+    by_position = data.load({"path": str(twice), "duplicates": "drop", "split_by": "position"}, tmp_path / "d")
+    assert everything(by_position) != everything(dropped) and by_position.about["dropped"] == {"duplicates": 40}
 
 
 def test_a_share_of_documents_is_held_out() -> None:
@@ -108,6 +167,22 @@ def test_splits_of_their_own_leave_the_source_whole(tmp_path: Path, share: str) 
     (tmp_path / "own.txt").write_text(own + "more\n")
     again = data.load({"path": str(tmp_path / "main.txt"), share: str(tmp_path / "own.txt")}, tmp_path / "d")
     assert texts(again, share) == [own + "more\n"]
+
+
+@pytest.mark.parametrize("share", ["validation", "test"])
+def test_a_file_that_is_held_out_of_its_folder_is_not_trained_on(tmp_path: Path, share: str) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, text in enumerate(DOCUMENTS):
+        (folder / f"{i:03}.txt").write_text(text)
+    own = lines(5_000, seed=9)
+    (folder / "own.txt").write_text(own)
+    spec = {"path": str(folder), "pattern": "*.txt", share: str(folder / "own.txt")}
+    corpus = data.load(spec, tmp_path / "d")
+    assert texts(corpus, share) == [own]
+    assert everything(corpus) == sorted([*DOCUMENTS, own])
+    with pytest.raises(DataError, match="all of its files are held out"):
+        data.load({"path": str(folder), "validation": str(folder)}, tmp_path / "d")
 
 
 def test_folder_pattern_and_hidden_files(tmp_path: Path) -> None:
@@ -167,6 +242,33 @@ def test_data_sets_of_the_hub_library(tmp_path: Path, hub_cache: None) -> None:
         data.load({**spec, "column": "id"}, tmp_path / "d")
     with pytest.raises(DataError, match=r"split 'valid': ValueError: .*check name, subset and split"):
         data.load({**spec, "split": "valid"}, tmp_path / "d")
+
+
+def test_data_sets_that_the_library_saved(tmp_path: Path, hub_cache: None) -> None:
+    import datasets
+
+    train = datasets.Dataset.from_dict({"text": DOCUMENTS})
+    held = datasets.Dataset.from_dict({"text": documents(10, 700)})
+    train.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"train": train, "held": held}).save_to_disk(tmp_path / "both")
+    one = data.load({"dataset": str(tmp_path / "one")}, tmp_path / "d")
+    assert everything(one) == sorted(DOCUMENTS)
+    both = data.load({"dataset": str(tmp_path / "both"), "validation": "held"}, tmp_path / "d")
+    assert texts(both, "validation") == documents(10, 700)
+    for extra, message in [
+        ({"split": "valid"}, r"no split 'valid'; it has train, held; give split"),
+        ({"revision": "main"}, r"key 'revision' has no meaning for what save_to_disk wrote"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            data.load({"dataset": str(tmp_path / "both"), **extra}, tmp_path / "d")
+    with pytest.raises(DataError, match=r"no split 'test': save_to_disk wrote one split alone; remove split"):
+        data.load({"dataset": str(tmp_path / "one"), "split": "test"}, tmp_path / "d")
+    with pytest.raises(DataError, match=r"both: a data set that save_to_disk wrote; give dataset: \S+both instead"):
+        data.load({"path": str(tmp_path / "both")}, tmp_path / "d")
+    # The library appends to nothing: a folder that was written anew holds other files.
+    held.save_to_disk(tmp_path / "one")
+    with pytest.raises(DataError, match="too small"):
+        data.load({"dataset": str(tmp_path / "one")}, tmp_path / "d")
 
 
 def test_without_the_library_data_sets_say_how_to_get_it(

@@ -49,9 +49,47 @@ def test_a_validation_file_is_the_validation_split(tmp_path: Path) -> None:
     np.testing.assert_array_equal(corpus.split("validation"), TOKENS[50_000:])
 
 
+@pytest.mark.parametrize(("train", "val", "test"), [
+    ("train.bin", "val.bin", ""), ("fineweb_train_000001.bin", "fineweb_val_000000.bin", ""),
+    ("a/train.bin", "val/0.bin", "test/0.bin"),
+])  # fmt: skip
+def test_a_folders_own_validation_file_is_not_trained_on(tmp_path: Path, train: str, val: str, test: str) -> None:
+    root = tmp_path / "test"  # Its own name says nothing.
+    pieces = dict(zip((train, val, test), np.split(TOKENS, [45_000, 52_000]), strict=True))
+    for name, piece in pieces.items():
+        if name:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            write_tokens(root / name, piece)
+    corpus = data.load({"path": str(root), "test_share": 0.1}, tmp_path / "d")
+    np.testing.assert_array_equal(corpus.split("validation"), TOKENS[45_000:52_000])
+    np.testing.assert_array_equal(corpus.split("train"), TOKENS[: 45_000 if test else 40_500])
+    np.testing.assert_array_equal(corpus.split("test"), TOKENS[52_000:] if test else TOKENS[40_500:45_000])
+    assert corpus.about["files"] == {"train": 1, "validation": 1} | ({"test": 1} if test else {})
+    same = data.load({"path": str(root), "validation": str(root / val), "test_share": 0.1}, tmp_path / "d")
+    assert same.digest == corpus.digest
+
+
+def test_a_validation_file_beside_the_folders_own_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    for name in ("tokens/train.bin", "tokens/val.bin", "other.bin"):
+        write_tokens(tmp_path / name, TOKENS)
+    spec = {"path": str(tmp_path / "tokens"), "validation": str(tmp_path / "other.bin")}
+    with pytest.raises(DataError, match=r"other\.bin, but the folder has its own, val\.bin; remove validation, or"):
+        data.load(spec, tmp_path / "d")
+    corpus = data.load({**spec, "pattern": "train*"}, tmp_path / "d")
+    np.testing.assert_array_equal(corpus.split("validation"), TOKENS)
+
+
+def test_shards_of_validation_alone_are_what_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    for i, piece in enumerate(np.array_split(TOKENS, 3)):
+        write_tokens(tmp_path / "tokens" / f"val_{i}.bin", piece)
+    np.testing.assert_array_equal(joined(data.load({"path": str(tmp_path / "tokens")}, tmp_path / "d")), TOKENS)
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "t.bin: empty"),
-    (b"x" * 4001, "4,001 bytes is odd"),
+    (b"\xff" * 4001, "4,001 bytes is odd"),
     (np.array([20240520, 1], "<i4").tobytes(), "its header is cut off"),
     (np.array([20240520, 2, 8, *[0] * 253], "<i4").tobytes() + bytes(16), "header of version 2; only version 1"),
     (np.array([20240520, 1, 9, *[0] * 253], "<i4").tobytes() + bytes(16), "says 9 tokens, the file holds 8"),
@@ -78,6 +116,7 @@ def test_a_token_above_the_vocabulary_is_named_with_its_place(tmp_path: Path) ->
     ({"tokenizer": "bpe"}, "bin files hold tokens already"),
     ({"field": "text"}, "key 'field' has no meaning for bin files"),
     ({"split_by": "documents"}, "bin files have no documents"),
+    ({"duplicates": "drop"}, "bin files have no documents; remove duplicates"),
     ({"validation": "other.txt"}, "text, but .* is bin"),
 ])
 def test_keys_that_make_no_sense_for_tokens(

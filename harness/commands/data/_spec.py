@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.commands import _completion
+
 Spec = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME] [key=value]...",
         help="python_sources, or path=my.txt tokenizer=bpe vocab_size=1024, ...",
         show_default=False,
+        autocompletion=_completion.data,
     ),
 ]
 

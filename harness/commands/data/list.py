@@ -5,19 +5,20 @@ from __future__ import annotations
 import typer
 
 from harness.commands._options import DEFAULT_RESULTS, Json, Results, print_json
+from harness.commands.data._summary import listing
 
 EXAMPLE = "harness data list"
 EXITS = ()
 
 
 def command(results: Results = DEFAULT_RESULTS, as_json: Json = False) -> None:
-    """List the data sets that are built here."""
+    """List the data sets that are built here: vocabulary, tokens of each split, size and state."""
     from harness.data import commands
 
     rows = commands.list_corpora(results / "data")
     if as_json:
         return print_json(rows)
-    for row in rows:
-        typer.echo("  ".join(str(v) for v in row.values() if not isinstance(v, dict)))
     if not rows:
-        typer.echo("none built yet; harness data build python_sources")
+        return typer.echo("none built yet; harness data build python_sources")
+    for line in listing(rows):
+        typer.echo(line)

@@ -100,7 +100,7 @@ class AveragedAdam(BatchedOptimizer):
 
     def _move(self, share_of_z: Callable[[float], float]) -> None:
         for group in self.param_groups:
-            started = [p for p in group["params"] if self.state[p]]
+            started = [p for p in group["params"] if self.state.get(p)]
             if started:
                 torch._foreach_lerp_(started, [self.state[p]["z"] for p in started], share_of_z(group["betas"][0]))
 

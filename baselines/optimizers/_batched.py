@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -65,7 +66,7 @@ def alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def stacks(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Parameters (..., rows, columns) whose matrices are worked on together: equal ones, STACK_ELEMENTS at most."""
+    """Parameters whose matrices, or vectors, are worked on together: equal ones, STACK_ELEMENTS at most."""
     for equal in alike(parameters, lambda p: (p.shape[-2:], p.dtype, p.device)):
         limit = STACK_ELEMENTS.get(equal[0].device.type, STACK_ELEMENTS["cpu"])
         stack: list[Tensor] = []
@@ -78,8 +79,8 @@ def stacks(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def gather(tensors: Sequence[Tensor]) -> Tensor:
-    """All matrices of tensors (rows, columns) or (matrices, rows, columns) as one (number, rows, columns)."""
-    return torch.cat([t.view(-1, *t.shape[-2:]) if t.ndim > 2 else t[None] for t in tensors])
+    """Matrices of tensors (..., rows, columns) as one (number, rows, columns); vectors as (number, elements)."""
+    return torch.cat([t.reshape(-1, *t.shape[-2:]) if t.ndim > 2 else t[None] for t in tensors])
 
 
 def scatter_(stack: Tensor, tensors: Sequence[Tensor]) -> None:
@@ -89,7 +90,7 @@ def scatter_(stack: Tensor, tensors: Sequence[Tensor]) -> None:
 
 def pieces(stack: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Views of a stack, one a tensor that it was gathered from, in that tensor's shape."""
-    numbers = [t.shape[0] if t.ndim > 2 else 1 for t in tensors]
+    numbers = [math.prod(t.shape[:-2]) for t in tensors]
     return [piece.view(t.shape) for piece, t in zip(stack.split(numbers), tensors, strict=True)]
 
 

@@ -38,7 +38,7 @@ class ScheduleFreeAdamW:
     """AdamW without a schedule: trained at a mean of iterate and average, evaluated at the average. Needs: lr."""
 
     lr: Positive
-    """Peak learning rate. The paper finds 1 to 10 times that of AdamW with a schedule."""
+    """Peak learning rate. The authors' advice is 1 to 10 times that of AdamW with a schedule."""
     weight_decay: NonNegative = 0.1
     """Decoupled weight decay, of y; a step takes lr * weight_decay * y from z."""
     beta1: Annotated[float, Gt(0), Lt(1)] = 0.9
@@ -100,7 +100,7 @@ class AveragedAdam(BatchedOptimizer):
 
     def _move(self, share_of_z: Callable[[float], float]) -> None:
         for group in self.param_groups:
-            started = [p for p in group["params"] if self.state[p]]
+            started = [p for p in group["params"] if self.state.get(p)]
             if started:
                 torch._foreach_lerp_(started, [self.state[p]["z"] for p in started], share_of_z(group["betas"][0]))
 

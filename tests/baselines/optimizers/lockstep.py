@@ -67,11 +67,8 @@ def errors(
     method: Any,
     plain: Plain,
     spec: Sequence[tuple[Role, str, tuple[int, ...]]] = SMALL,
-    *,
-    steps: int = STEPS,
-    rates: Callable[[int], float] = factor,
 ) -> dict[str, float]:
-    """Name -> largest distance from the plain form over what was moved, after each of ``steps`` steps."""
+    """Name -> largest distance from the plain form over what was moved, after each of STEPS steps."""
     groups = in_double(make_groups(spec))
     optimizer = method.build(groups)
     if hasattr(optimizer, "train"):
@@ -84,10 +81,10 @@ def errors(
         for start, (role, _, _) in zip(starts, spec, strict=True)
     ]
     wanted = [s.clone() for s in starts]
-    for step in range(steps):
+    for step in range(STEPS):
         drawn = gradients(step, spec)
         for group in optimizer.param_groups:
-            group["lr"] = peaks[group["role"]] * rates(step)
+            group["lr"] = peaks[group["role"]] * factor(step)
         for p, g, (_, name, _) in zip(parameters(groups), drawn, spec, strict=True):
             p.grad = None if step == MISSING[0] and name in MISSING[1] else g.clone()
         optimizer.step()
@@ -95,7 +92,7 @@ def errors(
             if p.grad is not None:
                 assert torch.equal(p.grad, g), "the gradient was changed"
                 parts = g.unbind(0) if g.ndim == 3 else [g]
-                lr = peaks[role] * rates(step)
+                lr = peaks[role] * factor(step)
                 each = [one(part, lr) for one, part in zip(plains[index], parts, strict=True)]
                 wanted[index] = torch.stack(each) if g.ndim == 3 else each[0]
             distance = (p.detach() - wanted[index]).norm() / (wanted[index] - starts[index]).norm().clamp_min(1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.soap import SOAP, outer, turned
@@ -231,6 +232,19 @@ def test_it_is_registered_and_counts_its_flops():
     assert method.flops_per_step([("hidden", (2, 4, 10))]) == pytest.approx(2 * one_sided)
     both = 14 * 36 + 2 * (8 * 6 * 36 + 3 * 36 + (14 / 3 * 216 + 2 * 36) / 3)
     assert method.flops_per_step([("hidden", (6, 6))]) == pytest.approx(both)
+
+
+def test_the_products_that_are_counted_are_those_that_are_done():
+    groups = hidden((2, 4, 10))
+    optimizer = SOAP(lr=0.01, frequency=2).build(groups)
+    optimizer.step()
+    done = []
+    for _ in range(2):
+        with FlopCounterMode(display=False) as counter:
+            optimizer.step()
+        done.append(counter.get_total_flops())
+    rotations = 2 * 8 * (4 + 10) * 40
+    assert done == [rotations, rotations + 2 * 2 * (4**3 + 10**3)]
 
 
 def test_bad_values_are_named():

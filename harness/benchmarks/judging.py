@@ -98,15 +98,22 @@ def described(case: CaseSamples, form: str) -> Row:
 
 
 def compared(row: Row, case: CaseSamples, base: CaseSamples, level: float) -> Row:
-    now, before = pooled(case.ratios(row.form)), pooled(base.ratios(row.form))
-    moved = statistics.median(now) / statistics.median(before)
-    worse = moved >= 1
-    runs = [statistics.median(run) / statistics.median(before) for run in base.ratios(row.form)]
-    needs = FACTOR * max(runs)
-    far = moved > needs or moved < min(runs) / FACTOR
-    p = rank_test(now, before, worse) if far else None
-    status: Status = "same" if p is None or p >= level else "slower" if worse else "faster"
-    return replace(row, status=status, before=statistics.median(before), moved=moved, needs=needs, p=p)
+    """The row held against the reference's samples; ``level``: the p-value below which ranks differ."""
+    before = base.ratios(row.form)
+    status, moved, needs, p = verdict(pooled(case.ratios(row.form)), before, level)
+    return replace(row, status=status, before=statistics.median(pooled(before)), moved=moved, needs=needs, p=p)
+
+
+def verdict(now: list[float], runs: list[list[float]], level: float) -> tuple[Status, float, float, float | None]:
+    """(status, moved, needs, p) of ratios now against those of the reference's runs: see :class:`Row`."""
+    before = pooled(runs)
+    middle = statistics.median(before)
+    medians = [statistics.median(run) / middle for run in runs]
+    moved, needs = statistics.median(now) / middle, FACTOR * max(medians)
+    if min(medians) / FACTOR <= moved <= needs:
+        return "same", moved, needs, None
+    p = rank_test(now, before, worse=moved > 1)
+    return "same" if p >= level else "slower" if moved > 1 else "faster", moved, needs, p
 
 
 def rank_test(now: list[float], before: list[float], worse: bool) -> float:

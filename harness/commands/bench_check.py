@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.commands._options import DEFAULT_RESULTS, Json, Results, print_json
+from harness.commands._options import DEFAULT_RESULTS, Json, Results, print_json, warn
 from harness.errors import HarnessError
 from harness.exit_codes import NOTHING_COMPARED, OK, REGRESSION
 
@@ -122,6 +122,9 @@ def _judged(path: Path, now: Samples, device: str, rounds: int, tell: Callable[[
             f"{path}: it was measured on {whole.family}, the samples on {now.family}; ratios hold within a family "
             "alone: leave out --reference, or give one of this family"
         )
+    classes = [side.machine.get("numerics_class") for side in (whole, now)]
+    if classes[0] != classes[1]:
+        warn(f"{path} was measured with {classes[0]}, these samples with {classes[1]}; that alone may move ratios")
     before = files.part_of(whole, now.groups)
     rows = judging.judge(now, before)
 

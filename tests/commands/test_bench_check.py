@@ -66,6 +66,13 @@ def test_what_could_not_be_compared_is_exit_5_never_none_slower(results: Path) -
     assert "nothing compared" in nothing.stdout and "not measured: norms: eager: no compiler" in nothing.stdout
 
 
+def test_another_torch_is_compared_and_said(results: Path) -> None:
+    other = check(results, made.samples(seed=1).model_copy(update={"machine": {"numerics_class": "torch 9"}}))
+    assert other.exit_code == OK
+    assert "was measured with made, these samples with torch 9" in " ".join(other.stderr.split())
+    assert "was measured with" not in check(results, made.samples(seed=1)).stderr
+
+
 def test_json_has_every_row_and_the_result(results: Path) -> None:
     shown = json.loads(check(results, slower(), "--json").stdout)
     assert {r["form"]: r["status"] for r in shown["rows"]} == {"ours": "slower", "other": "same"}

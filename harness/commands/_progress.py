@@ -1,4 +1,7 @@
-"""What the terminal shows while something is under way: that it goes on, or how many bytes are done."""
+"""What the terminal shows while something is under way: that it goes on, or how many bytes are done.
+
+Answers go to stdout, which may be a pipe, and is left alone: they are printed when nothing is shown any more.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
         yield lambda part: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=None)
         yield lambda part: bar.update(task, description=f"{what}: {part}")
 
@@ -38,6 +41,6 @@ def bytes_done(what: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

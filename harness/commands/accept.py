@@ -22,6 +22,7 @@ def command(
 ) -> None:
     """Carry stale records over to the current code. The reason is appended to a committed log."""
     from harness.commands._plan_table import plans_of
+    from harness.commands._progress import working
     from harness.fingerprint import trial_fingerprint
     from harness.records.accepted import accept, accepted_file
     from harness.records.store import Store
@@ -33,7 +34,8 @@ def command(
     with store.exclusive("harness accept"):
         while True:
             # Later rounds are planned only once the earlier ones count, so their stale trials appear one by one.
-            plans = plans_of(suites, results, only)[1]
+            with working("planning"):
+                plans = plans_of(suites, results, only)[1]
             stale = {i.record.identity: i.record for p in plans for i in p.items if i.state == "stale" and i.record}
             if not stale:
                 break

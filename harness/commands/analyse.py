@@ -36,9 +36,12 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Apply an estimator to anyone's results. It answers with an interval and, where asked, with a test."""
-    from harness.analysis.analyse import analyse_csv, as_text
+    from harness.commands._progress import working
 
-    result = analyse_csv(file, estimator, **_values(arguments or []))
+    with working("estimating"):
+        from harness.analysis.analyse import analyse_csv, as_text
+
+        result = analyse_csv(file, estimator, **_values(arguments or []))
     return print_json(result) if as_json else typer.echo(as_text(result))
 
 

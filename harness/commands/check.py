@@ -16,15 +16,19 @@ def command(words: Words = None, plugins: Plugins = None) -> int:
 
     Without a suite or a plug-in, all shipped suites are checked.
     """
-    from harness.planning import checks
-    from harness.report import figures
+    from harness.commands._progress import working
 
-    problems = checks.check_plugins(plugins or [])
-    if words or not plugins:
-        for suite in load_suites(words, plugins, default_all=True):
+    with working("reading"):
+        from harness.planning import checks
+        from harness.report import figures
+
+        problems = checks.check_plugins(plugins or [])
+        suites = load_suites(words, plugins, default_all=True) if words or not plugins else []
+    for suite in suites:
+        with working(f"checking {suite.name}"):
             found = [*checks.check_suite(suite), *figures.problems(suite.figures, suite.file)]
-            typer.echo(f"{suite.name} ({suite.profile}): {'fine' if not found else f'{len(found)} problems'}")
-            problems += found
+        typer.echo(f"{suite.name} ({suite.profile}): {'fine' if not found else f'{len(found)} problems'}")
+        problems += found
     for problem in problems:
         complain(f"  {problem}")
     return USAGE if problems else OK

@@ -25,6 +25,7 @@ def command(
 ) -> None:
     """Remove scratch folders; with --stale or --unused, records too. Nothing goes without --yes."""
     from harness.commands._plan_table import plans_of
+    from harness.commands._progress import working
     from harness.records import housekeeping
     from harness.records.record import code_of
     from harness.records.store import Store
@@ -36,7 +37,8 @@ def command(
     with store.exclusive("harness clean"):
         going: list[Record] = []
         if stale:
-            plans = plans_of(suites, results, None)[1]
+            with working("planning"):
+                plans = plans_of(suites, results, None)[1]
             going += [i.record for p in plans for i in p.items if i.state == "stale" and i.record]
         if unused:
             going += housekeeping.unused(store, store.load())

@@ -48,15 +48,18 @@ def command(
 
     With --export the design is registered, as `harness run` does before its first trial.
     """
-    from harness.commands import _plan_table
+    from harness.commands._progress import working
 
-    suites = load_suites(words, plugins, pilot=pilot)
-    entries: dict[str, Under] = {}
-    if export:
-        from harness.commands._running import registered
+    with working("planning"):
+        from harness.commands import _plan_table
 
-        suites, entries = registered(suites, results, reason)
-    store, plans, records = _plan_table.plans_of(suites, results, only, build=export is not None)
+        suites = load_suites(words, plugins, pilot=pilot)
+        entries: dict[str, Under] = {}
+        if export:
+            from harness.commands._running import registered
+
+            suites, entries = registered(suites, results, reason)
+        store, plans, records = _plan_table.plans_of(suites, results, only, build=export is not None)
     if export:
         from harness import exchange
 

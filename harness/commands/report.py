@@ -44,7 +44,7 @@ def command(
     if as_json:
         typer.echo((built.folder / "report.json").read_text(encoding="utf-8"))
     else:
-        typer.echo(gather.ledger_text(built))
+        typer.echo(gather.console_text(built))
         typer.echo(f"report: {built.folder / 'index.html'}")
     for change in changes:
         complain(change)

@@ -52,17 +52,21 @@ def command(
     A design and its claims are registered before their first trial; one that changes after records exist takes
     fresh seeds and needs a reason.
     """
-    suites = load_suites(words, plugins, pilot=pilot)
-    if dry_run:
-        from harness.commands import _plan_table
+    from harness.commands._progress import working
 
-        _, plans, records = _plan_table.plans_of(suites, results, only, build=False)
+    if dry_run:
+        with working("planning"):
+            from harness.commands import _plan_table
+
+            suites = load_suites(words, plugins, pilot=pilot)
+            _, plans, records = _plan_table.plans_of(suites, results, only, build=False)
         for plan in plans:
             _plan_table.show(plan, records, results)
         return OK
-    from harness.commands._running import registered, run_suites
+    with working("reading suites"):
+        from harness.commands._running import registered, run_suites
 
-    suites, entries = registered(suites, results, reason)
+        suites, entries = registered(load_suites(words, plugins, pilot=pilot), results, reason)
     return run_suites(
         suites, results, registrations=entries, only=only, executor_name=executor, workers=workers,
         trials_per_gpu=trials_per_gpu, track=track, quiet=quiet, checkpoint_seconds=checkpoint_seconds,

@@ -67,7 +67,7 @@ def export(
     The corpus is verified first; the file appears when it is complete. Raises DataError.
     """
     folder, file = Path(folder), Path(file)
-    corpus = _by_digest(spec, folder) if isinstance(spec, str) else _build.ensure(spec, folder)
+    corpus = _by_digest(spec, folder) if isinstance(spec, str) else _build.ensure(spec, folder, progress)
     verify(corpus)
     wanted = corpus.spec if isinstance(spec, str) else parse(spec).canonical()
     state = _build.source_state(parse({**wanted}))

@@ -17,7 +17,7 @@ from harness.planning import compose as suites
 from harness.planning.hydra import SUFFIXES
 from harness.planning.judging import judge
 from harness.planning.registering import registrations
-from harness.planning.registration import Registrations, history_of
+from harness.planning.registration import NO_VERDICT, Registrations, history_of
 from harness.planning.suite import Suite
 from harness.records.frames import curves_frame, probes_frame, tables_frame, trials_frame
 from harness.records.plans import key_of, load_rows, planned_profiles, profiles_run
@@ -267,6 +267,13 @@ def ledger_text(built: Built) -> str:
     if not built.claims:
         return "no claims"
     return "\n".join(c.get("sentence") or f"{c['id']}: {c.get('refused') or 'no verdict'}" for c in built.claims)
+
+
+def console_text(built: Built) -> str:
+    """What the terminal says of a report: its ledger; of a profile that gives no verdicts, what was estimated."""
+    if built.profile in NO_VERDICT and built.claims:
+        return "\n".join(words.plumbing_text(built.claims))
+    return ledger_text(built)
 
 
 def strict_changes(built: Built, results: Path) -> list[str]:

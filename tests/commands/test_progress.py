@@ -74,15 +74,13 @@ def test_in_a_pipe_nothing_is_drawn(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_it_is_said_what_goes_on():
-    code = (
-        "from harness.commands._progress import bytes_done, working\n"
-        "import time\n"
-        "with working('reading') as say:\n    say('a part')\n    time.sleep(0.3)\n"
-        "with bytes_done('building') as done:\n    done(1 << 20, 2 << 20)\n    time.sleep(0.3)\n"
-    )
+def on_a_terminal(*words, cwd=None):
+    """What a process writes to stderr that is a terminal, and to stdout that is a pipe; it must end well."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    process = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=theirs, cwd=cwd,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
     os.close(theirs)
     shown = b""
     while True:
@@ -93,6 +91,33 @@ def test_on_a_terminal_it_is_said_what_goes_on():
         if not block:
             break
         shown += block
-    assert process.wait(30) == 0
+    os.close(ours)
+    out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, shown
+    return shown, out
+
+
+def test_on_a_terminal_it_is_said_what_goes_on():
+    code = (
+        "from harness.commands._progress import bytes_done, working\n"
+        "import time\n"
+        "with working('reading') as say:\n    say('a part')\n    time.sleep(0.3)\n    print('the answer')\n"
+        "with bytes_done('building') as done:\n    done(1 << 20, 2 << 20)\n    time.sleep(0.3)\n"
+    )
+    shown, out = on_a_terminal("-c", code)
     assert b"reading: a part" in shown
     assert b"building" in shown and b"1.0/2.0 MiB" in shown
+    assert out == b"the answer\n"
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ("plan muon_scaling profile=smoke", b"planning"), ("run muon_scaling profile=smoke --dry-run", b"planning"),
+    ("check muon_scaling", b"checking muon_scaling"),
+    ("analyse runs.csv arm=b baseline=a --estimator mean_difference", b"estimating"),
+])  # fmt: skip
+def test_commands_that_take_their_time_say_what_they_are_at(words, said, tmp_path):
+    rows = [f"{arm},small,{seed},{2 + (1 + seed / 9) * (arm == 'b')}" for arm in "ab" for seed in range(3)]
+    (tmp_path / "runs.csv").write_text("\n".join(["arm,size,seed,loss", *rows, ""]))
+    shown, out = on_a_terminal("-m", "harness", *words.split(), cwd=tmp_path)
+    assert said in shown
+    assert out

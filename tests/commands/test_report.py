@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from tests.terminal import ROOT, here
 
@@ -90,3 +91,20 @@ def test_a_report_of_the_reference_lies_where_its_reader_is(tmp_path):
     done = here("report", "moe_dynamic_k", "profile=cpu", "--reference", "--results", tmp_path / "results")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "results" / "report" / "cpu-reference" / "index.html").is_file()
+
+
+# --- what the terminal says --------------------------------------------------------------------------------
+
+
+def test_a_profile_without_verdicts_is_summed_up_a_line_a_suite(toy_run):
+    file = toy_run.file
+    claim = {"says": "Muon needs less.", "source": "here", "kind": "direction", "expects": {"below": 1},
+             "estimator": {"name": "compute_ratio", "arm": "muon", "baseline": "adamw"}}  # fmt: skip
+    content = {**yaml.safe_load(file.read_text()), "claims": {"one": claim, "two": claim}}
+    file.write_text(yaml.safe_dump(content))
+    done = here("report", "profile=smoke", "--results", toy_run.results)
+    assert done.exit_code == 0, done.output
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("toy_suite: ") and " of 2 claims estimated" in first
+    assert rest[0] == "This profile checks that everything runs: no claim gets a verdict."
+    assert rest[1].startswith("report: ") and len(rest) == 2

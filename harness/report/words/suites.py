@@ -81,6 +81,17 @@ def answer(claims: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(f"{word[0].upper()}{word[1:]}: {'; '.join(said)}." for word, said in by_word.items())
 
 
+def plumbing_text(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Claims of a profile that checks the plumbing: a line a suite, and what they are worth."""
+    lines = []
+    for suite in dict.fromkeys(c["suite"] for c in claims):
+        own = [c for c in claims if c["suite"] == suite]
+        estimated = sum(numbers.is_finite(c.get("estimate")) for c in own)
+        few = "" if estimated == len(own) else ", the rest need more than this profile runs"
+        lines.append(f"{suite}: {estimated} of {numbers.plural(len(own), 'claim')} estimated{few}")
+    return [*lines, "This profile checks that everything runs: no claim gets a verdict."]
+
+
 def error_rate(claims: Iterable[Mapping[str, Any]], sharing: Iterable[Sequence[str]] = ()) -> str:
     """What a reader of many verdicts must know; ``sharing``: groups of suites that have trials in common."""
     families = len({c.get("suite") for c in claims if numbers.is_finite(c.get("p_holm"))})

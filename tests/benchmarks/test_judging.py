@@ -137,7 +137,10 @@ def test_a_row_whose_runs_differ_needs_more() -> None:
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.stem)
 def test_a_planted_slow_down_is_found_and_none_is_invented(path: Path) -> None:
-    """Rounds drawn again, for a run, from all that is stored; an operator is a form in all cases of its group."""
+    """Rounds drawn again, for a run, from all that is stored; an operator is a form in all cases of its group.
+
+    A run that is not stored may lie further out: there the command's second measurement decides, which no file has.
+    """
     reference = files.read(path)
     rows = [(c, form, c.ratios(form)) for c in reference.cases for form in c.compared]
     level = judging.FALSE_ALARMS / len(rows)

@@ -17,8 +17,8 @@ from harness.registry import entries
 SIDES = {"cpu": (128, 512), "cuda": (512, 2048)}
 """Device kind -> sides of the square matrix."""
 LANCZOS_STEPS = signature(spectra.stable_rank).parameters["steps"].default
-VALUES = 2048
-"""Singular values that the functionals are given."""
+VALUES = 32768
+"""Singular values that the functionals are given: with few, the time of a call is what varies from run to run."""
 FLOPS_ALONE: dict[str, Callable[[int], float]] = {
     "participation_ratio": lambda n: 2 * n**3,
     "stable_rank": lambda n: LANCZOS_STEPS * 4 * n**2,

@@ -1,17 +1,19 @@
-"""What has a name and can be listed or shown: suites, profiles, workloads, methods, probes, estimators, ..."""
+"""What has a name and can be listed or shown: suites, claims, profiles, workloads, methods, probes, ..."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from harness import probes, registry, workloads
@@ -20,6 +22,7 @@ from harness.commands._describe import Described, Field, fields_of, parameters_o
 from harness.errors import SuiteError, unknown
 from harness.execution import executors
 from harness.planning import compose
+from harness.planning.hydra import composed, shipped_folder
 from harness.planning.suite import PROFILES, Suite
 
 
@@ -52,6 +55,7 @@ def kinds() -> dict[str, Kind]:
     """Name -> kind, in the order in which a reader meets them."""
     found = [
         Kind(name="suite", plural="suites", entries=_suites),
+        Kind(name="claim", plural="claims", entries=_claims, describe=_claim),
         Kind(name="profile", plural="profiles", entries=_profiles, describe=_profile),
         Kind(name="workload", plural="workloads", entries=_workloads, describe=_workload),
         *(_method_kind(kind, folder) for kind, folder in registry.KINDS.items()),
@@ -94,6 +98,32 @@ def described(word: str) -> Described | None:
 
 def _suites() -> list[Named]:
     return [Named(name=n, summary=compose.title_of(n)) for n in compose.shipped()]
+
+
+@functools.cache
+def _all_claims() -> dict[str, Mapping[str, Any]]:
+    """SUITE.CLAIM -> what the shipped suite's file, and what it builds on, says of it."""
+    return {
+        f"{suite}.{claim}": said
+        for suite in compose.shipped()
+        for claim, said in (composed(shipped_folder() / f"{suite}.yaml").get("claims") or {}).items()
+    }
+
+
+def _claims() -> list[Named]:
+    return [Named(name=name, summary=c["says"], origin=c["source"]) for name, c in _all_claims().items()]
+
+
+def _claim(name: str) -> Described:
+    """What a claim says, where it was made, and how it is judged."""
+    known = _all_claims()
+    if name not in known:
+        raise unknown("claim", name, known)
+    said = {k: v for k, v in known[name].items() if k != "says"}
+    return Described(
+        kind="claim", name=name, summary=known[name]["says"],
+        facts=[yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100).rstrip()],
+    )  # fmt: skip
 
 
 def _profiles() -> list[Named]:

@@ -18,8 +18,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="suites, profiles, workloads, probes, estimators, figures, executors, methods, or one kind of "
-            "method, as optimizers; default: all.",
+            help="suites, claims, profiles, workloads, probes, estimators, figures, executors, methods, or one "
+            "kind of method, as optimizers; default: all.",
             show_default=False,
             autocompletion=_completion.kinds,
         ),
@@ -39,8 +39,8 @@ def command(
         out["not loaded"] = [{"name": k, "summary": v} for k, v in broken.items()]
     if as_json:
         return print_json(out)
-    width = max((len(row["name"]) for rows in out.values() for row in rows), default=0) + 2
     for heading, rows in out.items():
+        width = max((len(row["name"]) for row in rows), default=0) + 2
         typer.secho(heading, bold=True)
         for row in rows:
             origin = row.get("origin") or ""

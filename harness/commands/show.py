@@ -19,7 +19,8 @@ def command(
         typer.Argument(
             metavar="[KIND.NAME | suite | SUITE|PATH.yaml [profile=P] [key=value]...]",
             help="What to show: optimizer.muon, estimator.compute_ratio, figure.loss_against_lr, probe.spectra, "
-            "workload.language_model; suite: the keys that a suite may have; or a suite, as resolved.",
+            "claim.muon_scaling.compute_ratio, workload.language_model; suite: the keys that a suite may have; or "
+            "a suite, as resolved.",
             show_default=False,
             autocompletion=_completion.things,
         ),

@@ -62,10 +62,11 @@ def _sync(suites: Sequence[Suite], results: Path, uri: str) -> dict[str, Any]:
     if not rows:
         names, profile = ", ".join(s.name for s in suites), suites[0].profile
         there = {s.name: profiles_run(store, s.key) for s in suites}
-        said = "; ".join(f"{name}: {', '.join(found)}" for name, found in there.items() if found)
+        run = "; ".join(f"{name}: {', '.join(found)}" for name, found in there.items() if found)
         raise HarnessError(
-            f"{results}: no run of {names} at profile {profile!r}; run here: {said or 'nothing'}; give "
-            "profile=P, or run it: harness run SUITE profile=P"
+            f"{results}: no run of {names} at profile {profile!r}; "
+            f"{f'run here: {run}' if run else 'nothing has been run here'}; give profile=P, or run it: "
+            "harness run SUITE profile=P"
         )
     folders = [f for f in (store.reports / suites[0].profile,) if (f / "report.json").is_file()]
     verdicts = {

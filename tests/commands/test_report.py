@@ -47,7 +47,7 @@ def test_tracking_a_profile_that_was_not_run_names_those_that_were(toy_run):
     assert done.exit_code == 2
     assert "no run of toy_suite at profile 'cpu'; run here: toy_suite: smoke; give profile=P" in done.stderr
     done = here("track", toy_run.file, "profile=cpu", "--results", toy_run.results.parent / "empty")
-    assert "run here: nothing" in done.stderr
+    assert "profile 'cpu'; nothing has been run here" in done.stderr
 
 
 def test_a_report_of_nothing_says_that_nothing_was_run(tmp_path):

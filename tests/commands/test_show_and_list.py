@@ -31,7 +31,8 @@ def test_list_names_every_kind():
     found = listed()
     assert list(found) == [kind.plural for kind in KINDS.values()]
     for plural, name in {
-        "suites": "muon_scaling", "profiles": "smoke", "workloads": "language_model", "norms": "rmsnorm",
+        "suites": "muon_scaling", "claims": "muon_scaling.compute_ratio", "profiles": "smoke",
+        "workloads": "language_model", "norms": "rmsnorm",
         "optimizers": "muon", "parametrizations": "mup", "ranks": "stable_rank", "probes": "spectra",
         "estimators": "compute_ratio", "figures": "loss_against_lr", "executors": "local",
     }.items():  # fmt: skip
@@ -207,5 +208,13 @@ def test_types_read_as_they_are_written(annotation, text):
 
 
 def test_finding_a_kind_is_by_its_name():
-    with pytest.raises(UnknownNameError, match="Valid: all, codecs, denoisers, estimators, executors"):
+    with pytest.raises(UnknownNameError, match="Valid: all, claims, codecs, denoisers, estimators, executors"):
         _kinds.chosen("nothing")
+
+
+def test_a_claim_is_shown_with_its_source_and_how_it_is_judged():
+    shown = here("show", "claim.muon_scaling.compute_ratio").stdout
+    assert "Tuned Muon reaches tuned AdamW's loss with less compute." in shown
+    assert "source: arXiv 2502.16982" in shown and "below: 1.0" in shown and "name: compute_ratio" in shown
+    wrong = here("show", "claim.muon_scaling.compute_ration")
+    assert wrong.exit_code == 2 and "Did you mean 'muon_scaling.compute_ratio'" in wrong.stderr

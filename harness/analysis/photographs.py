@@ -101,7 +101,7 @@ def curves(
         rows = rows[rows["natural"].astype(bool)]
     points = {}
     for image, own in rows.groupby("image", sort=False):
-        means = own.groupby(by, sort=False)[[rate, quality]].mean().sort_values(rate)
+        means = own.groupby(by, sort=False)[list(dict.fromkeys((rate, quality)))].mean().sort_values(rate)
         points[str(image)] = (np.log(means[rate].to_numpy(dtype=float)), means[quality].to_numpy(dtype=float))
     counts = {len(x) for x, _ in points.values()}
     if len(counts) > 1:

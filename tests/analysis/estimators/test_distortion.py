@@ -64,6 +64,16 @@ def test_codebooks_are_averaged_within_a_photograph():
     assert part.df == 10 and part.se == pytest.approx((wide["new"] - wide["old"]).std() / np.sqrt(11))
 
 
+def test_the_rate_itself_is_a_quality_too():
+    """How large a file is, photograph by photograph."""
+    found = evidence({"new": {"low": (0.05, 1.0)}, "old": {"low": (0.02, 0.0)}})
+    noise = np.random.default_rng(1).normal(0, 0.001, len(found.tables))
+    found.tables["bits_per_pixel_file"] += noise
+    (part,) = estimate(found, "quality_difference", arm="new", baseline="old", metric="bits_per_pixel_file").parts
+    wide = found.tables.pivot_table(index="image", columns="arm", values="bits_per_pixel_file")
+    assert part.value == pytest.approx((wide["new"] - wide["old"]).mean())
+
+
 def test_equal_rate_is_read_off_the_baselines_curve_in_the_logarithm():
     found = evidence({"new": {"own": (0.1, 0.7)}, "old": LADDER}, sd=1e-9)
     answer = estimate(found, "quality_at_rate", arm="new", baseline="old")

@@ -25,8 +25,9 @@ reproduce-all: $(STAMP)  ## Every suite, every claim, one report. PROFILE=smoke|
 	$(BIN)/harness run all profile=$(PROFILE)
 	$(BIN)/harness report profile=$(PROFILE)
 
+# Two processes, whatever the machine has: a file's tests stay together, and many start processes of their own.
 test: lint       ## Lint, types, unit, contract and end-to-end smoke tests
-	$(BIN)/python -m pytest -m 'not slow and not statistics'
+	$(BIN)/python -m pytest -m 'not slow and not statistics' -n 2 --dist loadfile
 
 test-slow: $(STAMP)      ## The tests that `make test` leaves out
 	$(BIN)/python -m pytest -m 'slow and not statistics'

@@ -42,8 +42,9 @@ class Palette:
         return _HUES[self._index(arm) % len(_HUES)]
 
     def marker(self, arm: str) -> str:
-        """The arm's matplotlib marker."""
-        return MARKERS[self._index(arm) % len(MARKERS)]
+        """The arm's matplotlib marker; where colours come round again, it is another one."""
+        index = self._index(arm)
+        return MARKERS[(index + index // len(_HUES)) % len(MARKERS)]
 
     def ramp(self, arm: str | None, count: int) -> list[str]:
         """``count`` shades from light (smallest size) to dark (largest); of grey if arm is None."""

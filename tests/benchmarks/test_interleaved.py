@@ -125,11 +125,10 @@ def test_a_norms_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_order_by_a_sort_is_the_order_by_counting() -> None:
     chosen_NE = torch.rand(50, 7, generator=torch.Generator().manual_seed(0)) > 0.6
-    token_P, ends_E, slot_P = experts.by_sort(chosen_NE)
+    token_P, ends_E = experts.by_sort(chosen_NE)
     order = dispatch(chosen_NE)
     assert torch.equal(token_P, order.token_P)
     assert torch.equal(ends_E, order.ends_E)
-    assert torch.equal(slot_P, order.slot_P)
 
 
 def test_the_loop_over_experts_gives_what_the_mixture_gives() -> None:

@@ -90,14 +90,12 @@ def loop_over_experts(layer: MixtureOfExperts) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def by_sort(chosen_NE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The tokens in the order of experts, where each expert's end, and each pair's place, by a stable sort."""
+def by_sort(chosen_NE: Tensor) -> tuple[Tensor, Tensor]:
+    """The tokens in the order of experts, and where each expert's end, by a stable sort."""
     token_P, expert_P = chosen_NE.nonzero(as_tuple=True)
     order_P = expert_P.argsort(stable=True)
-    slot_P = torch.empty_like(order_P)
-    slot_P[order_P] = torch.arange(len(order_P), device=order_P.device)
     ends_E = expert_P.bincount(minlength=chosen_NE.shape[1]).cumsum(0).int()
-    return token_P[order_P], ends_E, slot_P
+    return token_P[order_P], ends_E
 
 
 def _both(name: str, run: Callable[[Tensor], Tensor], x: Tensor, width: int, hidden: int, tokens: int) -> Form:

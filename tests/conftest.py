@@ -10,13 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from harness import plugins, registry, workloads
+from harness import registry, workloads
 from harness.fingerprint import trial_fingerprint
 from harness.planning.plan import make_plan
 from harness.planning.suite import Suite
 from harness.records.record import Record, RecordSet
 from tests.plugins import GOOD
-from tests.terminal import ROOT, SMALL, harness
+from tests.terminal import KNOWN, ROOT, SMALL, forget, harness
 from tests.toys import toy
 
 TOY_SUITE: dict[str, Any] = {
@@ -90,13 +90,10 @@ def finish(
 @pytest.fixture
 def clean_registry(monkeypatch):
     """Forgets what a test registers; what others registered before stays."""
-    for name in ("_plugins", "_loaded", "_broken"):
+    for name in KNOWN:
         monkeypatch.setattr(registry, name, {})
     yield
-    for loaded in registry.loaded_plugins():
-        plugins.forget(loaded)
-        for key in [k for k in registry._registered if k[2] == loaded.module]:
-            del registry._registered[key]
+    forget(registry.loaded_plugins())
 
 
 @pytest.fixture

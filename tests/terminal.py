@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,37 @@ def harness(*arguments, cwd=None, check=True, env=None):
     return done
 
 
+KNOWN = ("_plugins", "_loaded", "_broken")
+"""What the registry holds of plug-ins."""
+
+
 def here(*arguments) -> Any:
-    """``harness ...`` in this process: a result with exit_code, stdout and stderr."""
+    """``harness ...`` in this process: a result with exit_code, stdout and stderr.
+
+    The plug-ins that the command loads end with it, as they do with a process of its own.
+    """
+    from harness import registry
     from harness.cli import app
 
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    before = {name: dict(getattr(registry, name)) for name in KNOWN}
+    try:
+        return CliRunner().invoke(app, [str(a) for a in arguments])
+    finally:
+        forget([p for path, p in registry._loaded.items() if path not in before["_loaded"]])
+        for name in KNOWN:
+            known = getattr(registry, name)
+            known.clear()
+            known.update(before[name])
+
+
+def forget(loaded: Iterable[Any]) -> None:
+    """Forget plug-ins, and what they registered."""
+    from harness import plugins, registry
+
+    for plugin in loaded:
+        plugins.forget(plugin)
+        for key in [k for k in registry._registered if k[2] == plugin.module]:
+            del registry._registered[key]
 
 
 def commands() -> Iterator[tuple[str, Any]]:

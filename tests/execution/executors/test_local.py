@@ -147,6 +147,8 @@ def test_a_trial_that_another_runner_is_at_waits_and_then_runs(pool, bench, monk
     assert not held and events[-1] == (0, "completed")
 
 
+STEPS = 120
+"""Of a trial that is killed on its way: the other one may take seconds to begin."""
 RUNNER = """
 import sys
 sys.path.insert(0, {root!r})
@@ -173,22 +175,22 @@ def runner(bench, trials, **settings):
 
 
 def test_workers_end_with_a_killed_runner_and_the_next_one_resumes(bench):
-    process = runner(bench, 2, steps=40, pause=0.05)
+    process = runner(bench, 2, steps=STEPS, pause=0.05)
     assert eventually(lambda: {r[1] for r in bench.lines("step") if r[3] >= 3} == {0, 1}, 60)
     process.kill()
     process.communicate()
     pids = {line[2] for line in bench.lines("begin")}
     assert len(pids) == 2 and eventually(lambda: not any(alive(p) for p in pids), 2.0)
     reached = {s: max(r[3] for r in bench.lines("step") if r[1] == s) for s in (0, 1)}
-    assert max(reached.values()) < 40
+    assert max(reached.values()) < STEPS
     # Again, here: each goes on from its checkpoint, to the undisturbed result.
     for seed in (0, 1):
-        record = bench.run(bench.job(seed=seed, steps=40, pause=0.05))
+        record = bench.run(bench.job(seed=seed, steps=STEPS, pause=0.05))
         begun = [r[3] for r in bench.lines("begin") if r[1] == seed]
         assert record.status == "completed" and record.resumed == 1
         assert len(begun) == 2 and reached[seed] - 1 <= begun[1] <= reached[seed]
         total = 0.0
-        for step in range(40):
+        for step in range(STEPS):
             total += (seed + 1) / (step + 1)
         assert record.metrics["total"] == total
 

@@ -5,6 +5,7 @@ A codec says how many bits the number of a step has, how the encoder chooses it,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -22,7 +23,7 @@ MOST_CODEWORDS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByStep:
+class ByStep(ABC):
     """A codec that walks the ancestral sampler with codewords as its noise."""
 
     trained: ClassVar[bool] = True
@@ -52,21 +53,21 @@ class ByStep:
 
     # What a codec of this family says.
 
+    @abstractmethod
     def step_bits(self, step: Step) -> int:
         """Bits of a coded step's number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _choose(self, codebook: Any, step: Step, residual: Tensor) -> tuple[int, Tensor]:
         """(number, its noise (1, N)) for the residual x0 - x0_hat (1, N)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _noise(self, codebook: Any, step: Step, number: int) -> Tensor:
         """The noise (1, N) that a number means; the same arithmetic as in ``_choose``. Raises DamagedError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _choice(self, codebook: Literal["hadamard", "gaussian"]) -> Choice | None:
         """How the noise of a coded step is chosen; None where the state evolution does not know the rule."""
-        raise NotImplementedError
 
     # What they share.
 

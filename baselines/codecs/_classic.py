@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from harness.methods.codec import Encoded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classic:
+class Classic(ABC):
     """A codec of Pillow's."""
 
     trained: ClassVar[bool] = False
@@ -36,9 +37,9 @@ class Classic:
         """Why it cannot run here."""
         return None if features.check(cls.feature) else f"this Pillow was built without {cls.feature}"
 
+    @abstractmethod
     def options(self, size: tuple[int, int]) -> dict[str, Any]:
         """Options of Pillow's encoder for a picture of (width, height)."""
-        raise NotImplementedError
 
     def encode(self, image: np.ndarray, denoiser: Any) -> Encoded:
         """Encode the pixels alone: an opened file would take its colour profile along, 3 kB in AVIF."""

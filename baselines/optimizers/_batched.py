@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -10,16 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
-from harness.methods.optimizer import ParameterGroup
-
 T = TypeVar("T")
 
 STACK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """Device type -> most elements of one stack of equal matrices (at least one parameter), as measured for Muon."""
 
 
-class BatchedOptimizer(torch.optim.Optimizer):
+class BatchedOptimizer(torch.optim.Optimizer, ABC):
     """A torch optimizer whose subclass says in ``advance`` what one step does, without autograd.
 
     All that a step needs from the steps before lies in ``state``, parameter by parameter, as tensors of the
@@ -42,9 +40,9 @@ class BatchedOptimizer(torch.optim.Optimizer):
         self.advance()
         return loss
 
+    @abstractmethod
     def advance(self) -> None:
         """Update every parameter that has a gradient."""
-        raise NotImplementedError
 
 
 def moving(group: dict[str, Any]) -> list[Tensor]:
@@ -92,14 +90,3 @@ def pieces(stack: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Views of a stack, one a tensor that it was gathered from, in that tensor's shape."""
     numbers = [math.prod(t.shape[:-2]) for t in tensors]
     return [piece.view(t.shape) for piece, t in zip(stack.split(numbers), tensors, strict=True)]
-
-
-def refuse_other_shapes(group: ParameterGroup, method: str) -> None:
-    """HarnessError unless each parameter is a matrix or a stack of matrices."""
-    for name, p in zip(group.names, group.parameters, strict=True):
-        if p.ndim not in (2, 3):
-            raise HarnessError(
-                f"parameter {name!r} has role {group.role} and shape {tuple(p.shape)}; {method} trains matrices of "
-                "shape (fan_out, fan_in) or stacks (matrices, fan_out, fan_in): give it the role vector, "
-                "or reshape it"
-            )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -13,6 +14,7 @@ from torch.optim.adamw import adamw
 
 from harness.errors import HarnessError
 from harness.methods.optimizer import ParameterGroup
+from harness.methods.roles import Family, Role
 
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -26,6 +28,30 @@ ADAM_FLOPS_PER_PARAMETER = 14
 """AdamW: decay 1, first moment 3, second moment 4, root, bias correction, eps 3, division, LR, update 3."""
 MUON_FLOPS_PER_PARAMETER = 12
 """Muon beside its products: momentum 3, Nesterov 3, norm 2, division 1, decay 1, scaled update 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithAdamPart:
+    """What methods share that train hidden matrices their own way, and the rest by AdamW."""
+
+    adam_lr: Positive | None = None
+    """Peak learning rate of the Adam part; null: lr (sensible where an update has AdamW's size, RMS 0.2 lr)."""
+    adam_weight_decay: NonNegative | None = None
+    """Weight decay of the Adam part; null: weight_decay."""
+    adam_beta1: Share = 0.9
+    """Decay of the Adam part's first moment, a step."""
+    adam_beta2: Share = 0.95
+    """Decay of the Adam part's second moment, a step."""
+    adam_eps: Positive = 1e-8
+    """Added to the root of the Adam part's second moment (units of the gradient)."""
+    decay_vectors: bool = False
+    """Whether gains, biases and scalars decay too."""
+
+    search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
+
+    def family(self, role: Role) -> Family:
+        """Muon's for hidden matrices, Adam's for the rest."""
+        return "muon" if role == "hidden" else "adam"
 
 
 def scaled_group(
@@ -76,15 +102,20 @@ def adam_part(method: Any, group: ParameterGroup) -> dict[str, Any]:
     return {**part, "family": "adam"}
 
 
-def muon_group(method: Any, group: ParameterGroup, **extra: Any) -> dict[str, Any]:
-    """A torch group of hidden matrices; HarnessError unless shapes are (out, in) or (matrices, out, in)."""
+def refuse_other_shapes(group: ParameterGroup, method: str) -> None:
+    """HarnessError unless each parameter is a matrix or a stack of matrices."""
     for name, p in zip(group.names, group.parameters, strict=True):
         if p.ndim not in (2, 3):
             raise HarnessError(
-                f"parameter {name!r} has role hidden and shape {tuple(p.shape)}; Muon trains matrices of "
+                f"parameter {name!r} has role {group.role} and shape {tuple(p.shape)}; {method} trains matrices of "
                 "shape (fan_out, fan_in) or stacks (matrices, fan_out, fan_in): give it the role vector, "
                 "or reshape it"
             )
+
+
+def muon_group(method: Any, group: ParameterGroup, **extra: Any) -> dict[str, Any]:
+    """A torch group of hidden matrices; HarnessError unless shapes are (out, in) or (matrices, out, in)."""
+    refuse_other_shapes(group, "Muon")
     part = scaled_group(
         group, lr=method.lr, weight_decay=method.weight_decay, decay_vectors=method.decay_vectors
     )

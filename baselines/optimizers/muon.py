@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ from baselines.optimizers._groups import (
     NonNegative,
     NumSteps,
     Positive,
-    SearchSpace,
     Share,
+    WithAdamPart,
     adam_part,
     adam_step,
     muon_group,
@@ -41,7 +41,7 @@ from baselines.optimizers._newton_schulz import (
     orthogonalize_,
 )
 from harness.methods.optimizer import ParameterGroup
-from harness.methods.roles import Family, Role
+from harness.methods.roles import Role
 from harness.registry import register
 
 Scale = Literal["naive", "keller", "spectral", "moonlight"]
@@ -70,7 +70,7 @@ more than it saves beyond."""
 
 @register("optimizer")
 @dataclass(frozen=True, kw_only=True)
-class Muon:
+class Muon(WithAdamPart):
     """Muon on hidden matrices, AdamW on embedding, readout and vectors. Needs: lr."""
 
     lr: Positive
@@ -93,21 +93,6 @@ class Muon:
     split_fused: bool = True
     """Whether a fused projection of shape (matrices, out, in) is that many matrices; false (an ablation):
     orthogonalised as one of shape (matrices * out, in)."""
-    adam_lr: Positive | None = None
-    """Peak learning rate of the Adam part; null: lr (sensible with scale moonlight alone)."""
-    adam_weight_decay: NonNegative | None = None
-    """Weight decay of the Adam part; null: weight_decay."""
-    adam_beta1: Share = 0.9
-    """Decay of the Adam part's first moment, a step."""
-    adam_beta2: Share = 0.95
-    """Decay of the Adam part's second moment, a step."""
-    adam_eps: Positive = 1e-8
-    """Added to the root of the Adam part's second moment (units of the gradient)."""
-    decay_vectors: bool = False
-    """Whether gains, biases and scalars decay too."""
-
-    search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
-
     def __post_init__(self) -> None:
         self._schedule()
 
@@ -117,10 +102,6 @@ class Muon:
         except ValueError as error:
             message = f"Muon: coefficients {self.coefficients!r}: {error}; leave ns_steps out"
             raise ValueError(message) from None
-
-    def family(self, role: Role) -> Family:
-        """Muon trains hidden matrices, Adam the rest."""
-        return "muon" if role == "hidden" else "adam"
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
         """One optimizer over both parts, one torch group for each of ``groups``, with their multipliers.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,8 +36,8 @@ from baselines.optimizers._groups import (
     NonNegative,
     NumSteps,
     Positive,
-    SearchSpace,
     Share,
+    WithAdamPart,
     adam_part,
     adam_step,
     muon_group,
@@ -51,7 +51,7 @@ from baselines.optimizers._newton_schulz import (
     orthogonalize_,
 )
 from harness.methods.optimizer import ParameterGroup
-from harness.methods.roles import Family, Role
+from harness.methods.roles import Role
 from harness.registry import register
 
 RMS = 0.2
@@ -62,7 +62,7 @@ FLOPS_PER_PARAMETER = 6
 
 @register("optimizer")
 @dataclass(frozen=True, kw_only=True)
-class NorMuon:
+class NorMuon(WithAdamPart):
     """Muon with a second moment a row on hidden matrices, AdamW on the rest. Needs: lr."""
 
     lr: Positive
@@ -85,31 +85,12 @@ class NorMuon:
     """Number format inside Newton-Schulz. float32 is slower where bfloat16 products are native."""
     eps: Positive = 1e-10
     """Added to the root of a row's mean square (which is near 1 / sqrt(columns))."""
-    adam_lr: Positive | None = None
-    """Peak learning rate of the Adam part; null: lr (sensible with scale rms alone)."""
-    adam_weight_decay: NonNegative | None = None
-    """Weight decay of the Adam part; null: weight_decay."""
-    adam_beta1: Share = 0.9
-    """Decay of the Adam part's first moment, a step."""
-    adam_beta2: Share = 0.95
-    """Decay of the Adam part's second moment, a step."""
-    adam_eps: Positive = 1e-8
-    """Added to the root of the Adam part's second moment (units of the gradient)."""
-    decay_vectors: bool = False
-    """Whether gains, biases and scalars decay too."""
-
-    search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
-
     def __post_init__(self) -> None:
         try:
             COEFFICIENTS[self.coefficients].schedule(self.ns_steps)
         except ValueError as error:
             message = f"NorMuon: coefficients {self.coefficients!r}: {error}; leave ns_steps out"
             raise ValueError(message) from None
-
-    def family(self, role: Role) -> Family:
-        """Muon's for hidden matrices, Adam's for the rest."""
-        return "muon" if role == "hidden" else "adam"
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
         """One torch group for each of ``groups``, with their multipliers.

@@ -29,7 +29,6 @@ from baselines.optimizers._batched import (
     gradients_of,
     moving,
     pieces,
-    refuse_other_shapes,
     scatter_,
     stacks,
 )
@@ -41,6 +40,7 @@ from baselines.optimizers._groups import (
     Share,
     adam_group,
     adam_step,
+    refuse_other_shapes,
     stack_shape,
 )
 from harness.methods.optimizer import ParameterGroup

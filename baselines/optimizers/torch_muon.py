@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,15 +20,15 @@ from baselines.optimizers._groups import (
     NonNegative,
     NumSteps,
     Positive,
-    SearchSpace,
     Share,
+    WithAdamPart,
     adam_part,
     muon_group,
     stack_shape,
 )
 from baselines.optimizers._newton_schulz import COEFFICIENTS, newton_schulz_flops
 from harness.methods.optimizer import ParameterGroup
-from harness.methods.roles import Family, Role
+from harness.methods.roles import Role
 from harness.registry import register
 
 ADJUST = {"keller": "original", "moonlight": "match_rms_adamw"}
@@ -37,7 +37,7 @@ ADJUST = {"keller": "original", "moonlight": "match_rms_adamw"}
 
 @register("optimizer")
 @dataclass(frozen=True, kw_only=True)
-class TorchMuon:
+class TorchMuon(WithAdamPart):
     """torch.optim.Muon on hidden matrices, torch.optim.AdamW on the rest. Needs: lr."""
 
     lr: Positive
@@ -53,31 +53,12 @@ class TorchMuon:
     0.2 sqrt(max(out, in)), torch's "match_rms_adamw"."""
     ns_steps: NumSteps = 5
     """Newton-Schulz steps with Keller's coefficients."""
-    adam_lr: Positive | None = None
-    """Peak learning rate of the Adam part; null: lr (sensible with scale moonlight alone)."""
-    adam_weight_decay: NonNegative | None = None
-    """Weight decay of the Adam part; null: weight_decay."""
-    adam_beta1: Share = 0.9
-    """Decay of the Adam part's first moment, a step."""
-    adam_beta2: Share = 0.95
-    """Decay of the Adam part's second moment, a step."""
-    adam_eps: Positive = 1e-8
-    """Added to the root of the Adam part's second moment (units of the gradient)."""
-    decay_vectors: bool = False
-    """Whether gains, biases and scalars decay too."""
-
-    search_space: ClassVar[SearchSpace] = {"lr": (2**-9, 2**-4, "log2")}
-
     @staticmethod
     def available() -> str | None:
         """Why this torch cannot run it, or None."""
         if hasattr(torch.optim, "Muon"):
             return None
         return f"torch {torch.__version__} has no torch.optim.Muon; it came with torch 2.9"
-
-    def family(self, role: Role) -> Family:
-        """Muon trains hidden matrices, Adam the rest."""
-        return "muon" if role == "hidden" else "adam"
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
         """One optimizer around torch's two, one torch group for each of ``groups``, with their multipliers.

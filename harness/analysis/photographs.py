@@ -32,6 +32,8 @@ class Curves:
     natural: Mapping[str, bool]
     folds: Mapping[str, str]
     identities: Sequence[str]
+    seeds: int
+    """Codebooks that every photograph was encoded with at every point; averaged within a photograph."""
 
     def at(self, evidence: Evidence, log_rates: Mapping[str, float], rate: str) -> dict[str, float]:
         """Quality of each photograph at its rate, linear in ln rate between points; refused outside any curve."""
@@ -114,6 +116,7 @@ def curves(
     return Curves(
         arm=arm, points=points, natural={str(k): bool(v) for k, v in first["natural"].items()},
         folds={str(k): str(v) for k, v in fold.items()}, identities=rows["identity"].astype(str).unique().tolist(),
+        seeds=int(rows.groupby(["image", by])["seed"].nunique().min()),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.metadata
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def state(spec: ImageSpec) -> Any:
 # --- embedded ----------------------------------------------------------------------------------------------
 
 
-class _Array:
+class _Array(ABC):
     """Grey pictures in memory."""
 
     wheel: str
@@ -85,8 +86,9 @@ class _Array:
         self.spec = spec
         self.pictures_NHW, self.labels_N = self._read()
 
+    @abstractmethod
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """(grey pictures (N, H, W), labels (N,)) of the wheel."""
 
     def items(self) -> Iterator[Item]:
         """In the order of the file."""

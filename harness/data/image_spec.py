@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from harness.data.source_spec import SourceSpec, check_shares
 from harness.errors import unknown
 
 FORMAT: Literal["images"] = "images"
@@ -29,10 +29,8 @@ OWN = Native(32, "rgb")
 CHANNELS = {"grey": 1, "rgb": 3}
 
 
-class ImageSpec(BaseModel):
+class ImageSpec(SourceSpec):
     """Pictures with a class each: embedded (``name``), a folder (``path``), or a data set (``dataset``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     format: Literal["images"] = FORMAT
     """images: what tells this from a text."""
@@ -68,9 +66,7 @@ class ImageSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> ImageSpec:
-        sources = [key for key in ("path", "dataset") if getattr(self, key) is not None]
-        if len(sources) == 2:
-            raise ValueError("give path or dataset, not both")
+        sources = self.sources()
         if not sources and self.name is None:
             raise ValueError(f"give name (embedded pictures: {', '.join(EMBEDDED)}), path or dataset")
         if not sources and self.name not in EMBEDDED:
@@ -80,14 +76,8 @@ class ImageSpec(BaseModel):
         for key in ("subset", "revision", "split", "image_column", "label_column"):
             if self.dataset is None and getattr(self, key) is not None:
                 raise ValueError(f"key {key!r} is for a dataset; remove it")
-        if self.validation_share + self.test_share > 0.5:
-            raise ValueError("validation_share + test_share is above 0.5; the train split must be the larger part")
+        check_shares(self.validation_share, self.test_share)
         return self
-
-    @property
-    def label(self) -> str:
-        """The set's name in reports."""
-        return self.name or PurePath(self.path or self.dataset or "").name or str(self.path or self.dataset)
 
     @property
     def native(self) -> Native:

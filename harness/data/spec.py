@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.data import image_spec
 from harness.data.image_spec import ImageSpec
+from harness.data.source_spec import SourceSpec, check_shares
 from harness.errors import DataError, unknown
 from harness.validation import told
 
@@ -24,10 +24,8 @@ SUFFIXES: dict[str, Format] = {
 """File suffix -> format, where the spec names none."""
 
 
-class DataSpec(BaseModel):
+class DataSpec(SourceSpec):
     """A corpus: embedded (``name``), the user's file or folder (``path``), or a data set (``dataset``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: str | None = None
     """An embedded corpus (python_sources), or a label for the user's data."""
@@ -82,9 +80,7 @@ class DataSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSpec:
-        sources = [key for key in ("path", "dataset") if getattr(self, key) is not None]
-        if len(sources) == 2:
-            raise ValueError("give path or dataset, not both")
+        sources = self.sources()
         if not sources and self.name is None:
             raise ValueError("give name (embedded corpora: python_sources), path or dataset")
         source = sources[0] if sources else "an embedded corpus"
@@ -107,14 +103,8 @@ class DataSpec(BaseModel):
                 raise ValueError("vocab_size is for tokenizer: bpe and for bin files; bytes have 256; remove it")
         if self.tokenizer == "bpe" and self.vocab_size is not None and self.vocab_size < 257:
             raise ValueError(f"vocab_size {self.vocab_size} is too small for bpe: 256 bytes and a separator, 257")
-        if self.validation_share + self.test_share > 0.5:
-            raise ValueError("validation_share + test_share is above 0.5; the train split must be the larger part")
+        check_shares(self.validation_share, self.test_share)
         return self
-
-    @property
-    def label(self) -> str:
-        """The corpus's name in reports."""
-        return self.name or PurePath(self.path or self.dataset or "").name or str(self.path or self.dataset)
 
     def canonical(self) -> dict[str, Any]:
         """Fields that differ from their defaults, the label apart where it only labels."""

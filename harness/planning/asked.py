@@ -15,18 +15,16 @@ from harness.trial import Trial
 
 def asked_now(suite: Suite, resolver: Resolver, planned: Planned) -> Trial:
     """The trial. Raises SuiteError saying what the suite no longer has, or why its config is refused."""
-    arm = suite.active_arms.get(planned.arm)
-    if arm is None:
+    if planned.arm not in suite.active_arms:
         raise SuiteError(f"the suite has no arm {planned.arm!r} in profile {suite.profile}")
     patch = next((p for cell, p in suite.cells(planned.arm) if cell == planned.cell), None)
     where = f"arm {planned.arm!r}" + "".join(f", {k} {v}" for k, v in planned.cell.items())
     if patch is None:
         raise SuiteError(f"the suite has no {where}")
-    raw = merged(merged(suite.base, patch), arm.patch)
-    if planned.role == "timing":
-        if suite.timing is None:
-            raise SuiteError("the suite times nothing")
-        raw = merged(raw, suite.timing.base)
+    timed = planned.role == "timing"
+    if timed and suite.timing is None:
+        raise SuiteError("the suite times nothing")
+    raw = suite.config(planned.arm, patch, timed)
     return resolver.trial(merged(raw, nested(planned.hyperparameters)), planned.trial.seed, where).trial
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from harness.errors import SuiteError
 from harness.planning.compose import line_of, load
-from harness.planning.merging import merged
 from harness.planning.suite import Suite
 
 SECTIONS = ("base", "arms")
@@ -38,8 +37,8 @@ def _configs(suite: Suite) -> list[Any]:
     for name, arm in suite.active_arms.items():
         about = arm.model_dump(mode="json", exclude={"describe", *arm.patch})
         for cell, patch in suite.cells(name):
-            raw = merged(merged(suite.base, patch), arm.patch)
-            timed = merged(raw, suite.timing.base) if suite.timing else {}
+            raw = suite.config(name, patch)
+            timed = suite.config(name, patch, timed=True) if suite.timing else {}
             out.append((name, cell, _without(raw, _searched(suite, name)), timed, about))
     return out
 

@@ -155,7 +155,7 @@ class _Expansion:
                 continue
             for cell, patch in self.suite.cells(arm):
                 if self._wanted(arm, cell):
-                    raw = merged(merged(self.suite.base, patch), arms[arm].patch)
+                    raw = self.suite.config(arm, patch)
                     self._expand(ArmCell(arm, cell, raw, arms[arm].seeds or self.suite.seeds))
         if self.suite.timing:
             self._timing()
@@ -363,7 +363,7 @@ class _Expansion:
                 for arm, definition in self.suite.active_arms.items():
                     if definition.hyperparameters or definition.first_seed or not self._wanted(arm, cell):
                         continue
-                    raw = merged(merged(merged(self.suite.base, patch), definition.patch), timing.base)
+                    raw = self.suite.config(arm, patch, timed=True)
                     self._add(ArmCell(arm, cell, raw, 1), TIMING_SEEDS + repeat, {}, role="timing")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -307,6 +308,11 @@ class Suite(Section):
         """Arms that this profile runs."""
         chosen = self.use.get("arm")
         return {n: a for n, a in self.arms.items() if chosen is None or n in chosen}
+
+    def config(self, arm: str, patch: Mapping[str, Any], timed: bool = False) -> dict[str, Any]:
+        """An arm's raw config in a cell of this patch, without hyperparameters; ``timed``: its timing trials'."""
+        raw = merged(merged(self.base, patch), self.arms[arm].patch)
+        return merged(raw, self.timing.base) if timed and self.timing else raw
 
     def _values(self, arm: str, axis: str) -> dict[Any, dict[str, Any]]:
         """Values of an axis that this profile and this arm run at, with their config patches."""

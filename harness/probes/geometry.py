@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,12 +18,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.methods.optimizer import ParameterGroup
 from harness.models.blocks import Relu2, SwiGLU
 from harness.models.experts import MixtureOfExperts
 from harness.models.operations import relu2
 from harness.outcome import Table, finite
 from harness.probes import ProbedTask
+from harness.probes._rows import RowsOfABatch
 from harness.probes._settings import Settings, layer_of, parse
 
 COLUMNS = ["step", "layer", "parts", "kept", "rule", "value"]
@@ -51,29 +51,15 @@ class GeometrySettings(Settings):
     """Sequences in the fixed batch."""
 
 
-class Geometry:
+class Geometry(RowsOfABatch):
     """Looks once, after the last update. Table: step (updates taken), layer, parts, kept, rule, value."""
 
     def __init__(self, settings: GeometrySettings) -> None:
+        super().__init__(settings.size)
         self.settings = settings
-        self.rows: list[list[Any]] = []
-
-    def start(
-        self,
-        model: nn.Module,
-        groups: Sequence[ParameterGroup],
-        optimizer: torch.optim.Optimizer,
-        task: ProbedTask,
-    ) -> None:
-        """Takes the fixed batch."""
-        self.model, self.task = model, task
-        self.inputs = task.probe_batch(self.settings.size)
 
     def wants(self, step: int) -> bool:
         return step == self.task.steps - 1
-
-    def before_step(self, step: int) -> None:
-        """Nothing: it looks after the update."""
 
     def after_step(self, step: int) -> None:
         self.rows = []
@@ -89,12 +75,6 @@ class Geometry:
             gram_NPP = gram(v_NPD)
             found = {**errors(gram_NPP, kept), "cosine": cosine(gram_NPP)}
         return [[v_NPD.shape[1], kept, rule, finite(value)] for rule, value in found.items()]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": [list(row) for row in self.rows]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rows = [list(row) for row in state["rows"]]
 
     def finish(self) -> Table:
         about = {"probe": "geometry", "statistics": RULES, "batch": self.settings.size, "dtype": "float32"}

@@ -18,6 +18,7 @@ from harness.methods.optimizer import ParameterGroup
 from harness.metrics import response
 from harness.outcome import Table, finite
 from harness.probes import ProbedTask
+from harness.probes._rows import RowsOfABatch
 from harness.probes._settings import Settings, layer_of, parse
 
 SITES = {"attention_norm": "attention", "feed_forward_norm": "feed_forward", "final_norm": "final"}
@@ -81,7 +82,7 @@ def norms(model: nn.Module) -> dict[str, tuple[int, str]]:
     return found
 
 
-class NormSites:
+class NormSites(RowsOfABatch):
     """Runs the fixed batch at the chosen steps and notes what enters and leaves each norm.
 
     Table: rows of three kinds, each with its own columns and None in the others'. ``site``: statistics at a step
@@ -89,8 +90,8 @@ class NormSites:
     """
 
     def __init__(self, settings: NormSitesSettings) -> None:
+        super().__init__(settings.size)
         self.settings = settings
-        self.rows: list[list[Any]] = []
 
     def start(
         self,
@@ -100,8 +101,8 @@ class NormSites:
         task: ProbedTask,
     ) -> None:
         """Notes the sites at initialisation, where asked."""
-        self.model, self.task, self.sites = model, task, norms(model)
-        self.inputs = task.probe_batch(self.settings.size)
+        super().start(model, groups, optimizer, task)
+        self.sites = norms(model)
         if self._watched(0):
             self._note(0)
 
@@ -110,9 +111,6 @@ class NormSites:
 
     def _watched(self, updates: int) -> bool:
         return updates in self.settings.steps or updates == self.task.steps
-
-    def before_step(self, step: int) -> None:
-        """Nothing: the sites are measured after the update."""
 
     def after_step(self, step: int) -> None:
         self._note(step + 1)
@@ -161,12 +159,6 @@ class NormSites:
             for handle in handles:
                 handle.remove()
         return taken
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": [list(row) for row in self.rows]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rows = [list(row) for row in state["rows"]]
 
     def finish(self) -> Table:
         about = {

@@ -79,8 +79,8 @@ def write_reference(
 ) -> Path:
     """Commit-ready copy of a suite's run: labels and records, curves thinned, shared parts stored once.
 
-    Kept are the probes that the suite wants, the tables whose names its claims and figures mention, and these
-    ``tables``.
+    Kept are the probes that the suite wants, but for those of tuning trials, which nothing reads; the tables whose
+    names its claims and figures mention, and these ``tables``.
     """
     shared: dict[str, Any] = {}
 
@@ -100,7 +100,8 @@ def write_reference(
         for key in ("suite", "profile", "probes"):
             planned.pop(key, None)
         planned["trial"]["config"] = share(planned["trial"]["config"])
-        record = _record_fields(row.record, probes, words, share)
+        wanted = {} if row.planned.role == "tuning" else probes
+        record = _record_fields(row.record, wanted, words, share)
         lines.append(sealed({"planned": planned, "record": record}).encode())
     header = {
         "schema": SCHEMA,
@@ -148,8 +149,33 @@ def _short_table(table: Table) -> Table:
 
 def _shared_table(table: Table, share: Share, rounded: Callable[[Any], Any]) -> dict[str, Any]:
     # Columns such as step, matrix and functional are the same in many trials: each is stored once.
-    columns = {c: share(rounded([r[i] for r in table.rows])) for i, c in enumerate(table.columns)}
+    columns = {c: share(packed(rounded([r[i] for r in table.rows]))) for i, c in enumerate(table.columns)}
     return {"columns": columns, "about": share(rounded(table.about))}
+
+
+def packed(column: list[Any]) -> list[Any] | dict[str, Any]:
+    """A column; where most of it is None, as in tables of several kinds of rows, length and runs of the rest."""
+    if 2 * column.count(None) <= len(column):
+        return column
+    runs: list[list[Any]] = []
+    for i, value in enumerate(column):
+        if value is None:
+            continue
+        if runs and i == runs[-1][0] + len(runs[-1][1]):
+            runs[-1][1].append(value)
+        else:
+            runs.append([i, [value]])
+    return {"length": len(column), "runs": runs}
+
+
+def unpacked(column: list[Any] | dict[str, Any]) -> list[Any]:
+    """The column that was packed."""
+    if isinstance(column, list):
+        return column
+    out: list[Any] = [None] * column["length"]
+    for start, values in column["runs"]:
+        out[start : start + len(values)] = values
+    return out
 
 
 def _strings(value: Any) -> set[str]:
@@ -245,6 +271,6 @@ def _row(line: bytes, header: Mapping[str, Any]) -> Row:
 
 
 def _table(table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {c: shared[key] for c, key in table["columns"].items()}
+    columns = {c: unpacked(shared[key]) for c, key in table["columns"].items()}
     rows = [list(r) for r in zip(*columns.values(), strict=True)]
     return {"columns": list(columns), "about": shared[table["about"]], "rows": rows}

@@ -6,7 +6,7 @@ from harness.errors import StoreError
 from harness.files import sealed, unsealed
 from harness.outcome import Table
 from harness.records.record import Row
-from harness.records.reference import is_checksummed, read_reference, write_reference
+from harness.records.reference import is_checksummed, packed, read_reference, unpacked, write_reference
 from tests.records.conftest import planned, record
 
 
@@ -30,6 +30,25 @@ def test_reference_round_trip_keeps_metrics_and_thins_curves(store):
     path.write_text(text[:-30])
     with pytest.raises(StoreError, match=r"s\.jsonl:21: damaged"):
         read_reference(store, "s", "cpu")
+
+
+@pytest.mark.parametrize(
+    "column", [[], [None], [1, 2], [1, None], [None, None, 1.5, "a", None, 0, None, None], [None] * 9 + [False]]
+)
+def test_a_column_that_is_mostly_none_is_kept_short_and_whole(column):
+    assert unpacked(packed(column)) == column
+    assert isinstance(packed(column), list) == (2 * column.count(None) <= len(column))
+
+
+def test_probes_of_tuning_trials_are_not_kept(store):
+    kept = {}
+    for role in ("evaluation", "tuning"):
+        rows = [Row(planned(record(0)).model_copy(update={"role": role}), record(0))]
+        plan = {"suite": {"name": "s", "profile": "cpu", "probes": {"spectra": {}}}, "rows": []}
+        write_reference(store, "s", "cpu", plan, rows)
+        kept[role] = read_reference(store, "s", "cpu")[1][0].record
+    assert kept["evaluation"].probes and not kept["tuning"].probes
+    assert kept["evaluation"].metrics == kept["tuning"].metrics
 
 
 @pytest.fixture

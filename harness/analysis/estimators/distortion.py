@@ -14,7 +14,7 @@ from harness.analysis.photographs import Curves, breakdown, curves, part_of
 from harness.analysis.registry import Design, Facts, estimator
 from harness.data.photographs import PHOTOGRAPHS
 
-THESE = "over photographs, under these two denoisers: each photograph is seen by the one that never trained on it"
+THESE = "under these two denoisers: each photograph is seen by the one that never trained on it"
 RATE, QUALITY, POINT = "bits_per_pixel_file", "psnr", "point"
 
 
@@ -30,12 +30,12 @@ def _estimate(
     table: list[dict[str, Any]],
     metric: str,
     used: list[Curves],
-    seeds: int = 1,
 ) -> Estimate:
     identities = list(dict.fromkeys(i for c in used for i in c.identities))
     return Estimate(
-        parts=tuple(parts), unit=evidence.unit(metric), num_seeds=seeds, num_trials=len(identities), table=table,
-        notes=[f"interval {THESE}"], identities=identities,
+        parts=tuple(parts), unit=evidence.unit(metric), num_seeds=min(c.seeds for c in used),
+        num_trials=len(identities), table=table,
+        notes=[f"interval over {table[0]['n']} photographs, {THESE}"], identities=identities,
     )  # fmt: skip
 
 

@@ -42,18 +42,29 @@ def probe_rows(
         frames.labels.label(wanted) if isinstance(wanted, str) else f"{labels.name(column)} {_values(wanted)}"
         for column, wanted in where.items()
     ]
+    rows = of_cell(frames, rows, what, words, axis, cell, last=True)
+    return rows[rows["arm"].isin(frames.arms(rows, arms))], ", ".join(words)
+
+
+def of_cell(
+    frames: Frames, rows: pd.DataFrame, what: str, words: list[str], axis: str | None, cell: Any, *, last: bool
+) -> pd.DataFrame:
+    """Rows of one value of the axis, where they have one; which one is added to ``words``.
+
+    ``cell``: the value, by default the largest (``last``) or the smallest that there is.
+    """
     try:
         axis = frames.axis(axis)
     except MissingDataError:
         axis = None
     if axis and axis in rows and rows[axis].notna().any():
         if cell is None:
-            cell = ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[-1]
+            cell = ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[-1 if last else 0]
         rows = rows[rows[axis] == cell]
         words.append(axis_text(axis, cell))
     if rows.empty:
         raise MissingDataError(f"no {what} for {listed(words)}")
-    return rows[rows["arm"].isin(frames.arms(rows, arms))], ", ".join(words)
+    return rows
 
 
 def rows_of(frames: Frames, probe: str) -> pd.DataFrame:

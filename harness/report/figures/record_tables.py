@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 
 from harness import numbers
 from harness.report import labels
-from harness.report.cells import natural_key, ordered
+from harness.report.cells import natural_key
 from harness.report.figures.layout import Sheet
+from harness.report.figures.probes import of_cell
 from harness.report.figures.registry import Drawing, kind
-from harness.report.figures.theme import axis_text, log_axis
+from harness.report.figures.theme import log_axis
 from harness.report.frames import Frames, MissingDataError, matching, need
 from harness.report.labels import listed
 
@@ -44,17 +45,7 @@ def table_rows(
     need(rows, ["arm", "seed", *columns], what)
     rows = matching(rows, where or {}, what)
     words = [f"{labels.name(column)} {listed([v])}" for column, v in (where or {}).items()]
-    try:
-        axis = frames.axis(axis)
-    except MissingDataError:
-        axis = None
-    if axis and axis in rows and rows[axis].notna().any():
-        if cell is None:
-            cell = ordered(frames.trials[frames.trials[axis].isin(rows[axis])], axis)[0]
-        rows = rows[rows[axis] == cell]
-        words.append(axis_text(axis, cell))
-    if rows.empty:
-        raise MissingDataError(f"no {what} for {listed(words)}")
+    rows = of_cell(frames, rows, what, words, axis, cell, last=False)
     return rows[rows["arm"].isin(frames.arms(rows, arms))], f" ({', '.join(words)})" if words else ""
 
 
@@ -97,9 +88,7 @@ def table_lines(
             ends = [numbers.plain(one[y].iloc[i]) for i in (0, -1)]
             said.append(f"{arm}, {name}: from {ends[0]} to {ends[1]}")
         ax.set(title=arm, xlabel=frames.labels.label(x))
-        for scale, which, column in ((x_scale, "x", x), (y_scale, "y", y)):
-            if scale == "log":
-                log_axis(ax, data[column], which)
+        _scales(ax, data, x, x_scale, y, y_scale)
     sheet.left_text = frames.labels.label(y)
     sheet.handles = [Line2D([], [], color=colours[n], marker="o", markersize=3, label=str(n)) for n in names]
     text = f"Line chart of {sheet.left_text} over {frames.labels.label(x)}, one line a {labels.name(line)}"
@@ -140,9 +129,7 @@ def table_points(
         areas = 12.0 if size is None else 4 + 120 * np.sqrt(one[size] / data[size].max())
         ax.scatter(one[x], one[y], s=areas, color=frames.palette.colour(arm), alpha=0.45, linewidth=0)
         ax.set(title=arm, xlabel=frames.labels.label(x))
-        for scale, which, column in ((x_scale, "x", x), (y_scale, "y", y)):
-            if scale == "log":
-                log_axis(ax, data[column], which)
+        _scales(ax, data, x, x_scale, y, y_scale)
         rank = one[[x, y]].corr("spearman").iloc[0, 1]
         said.append(f"{arm}: {numbers.plural(len(one), 'point')}, rank correlation {numbers.plain(rank, 2)}")
     sheet.left_text = frames.labels.label(y)
@@ -203,6 +190,12 @@ def table_heatmap(
         f"Heat map of {text}{words}: {len(names)} rows, one panel per arm. {'; '.join(said)}.",
         caption or f"Seed {seed} alone{words}; one scale for all panels.",
     )  # fmt: skip
+
+
+def _scales(ax: Any, data: pd.DataFrame, x: str, x_scale: Scale, y: str, y_scale: Scale) -> None:
+    for scale, which, column in ((x_scale, "x", x), (y_scale, "y", y)):
+        if scale == "log":
+            log_axis(ax, data[column], which)
 
 
 def _name(value: Any) -> str:

@@ -64,6 +64,14 @@ def test_codebooks_are_averaged_within_a_photograph():
     assert part.df == 10 and part.se == pytest.approx((wide["new"] - wide["old"]).std() / np.sqrt(11))
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_an_answer_says_how_many_codebooks_and_photographs_it_rests_on(seeds):
+    found = evidence({"new": {"low": (0.02, 1.0)}, "old": {"low": (0.02, 0.0)}}, seeds=seeds)
+    answer = estimate(found, "quality_difference", arm="new", baseline="old")
+    assert answer.num_seeds == seeds and answer.num_trials == 4 * seeds
+    assert "over 11 photographs" in answer.notes[0]
+
+
 def test_the_rate_itself_is_a_quality_too():
     """How large a file is, photograph by photograph."""
     found = evidence({"new": {"low": (0.05, 1.0)}, "old": {"low": (0.02, 0.0)}})

@@ -18,6 +18,7 @@ from tests.baselines.optimizers.toys import (
     make_groups,
     parameters,
     relative,
+    side_by_side,
     values,
 )
 
@@ -71,10 +72,7 @@ def test_the_first_papers_form_equals_torchs():
     one = Adafactor(lr=0.2, weight_decay=0.1, **FIRST_PAPER).build(ours)
     two = torch.optim.Adafactor(parameters(theirs), lr=0.2, weight_decay=0.1, eps=(1e-30, 1e-3))
     for step in range(20):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
     for a, b, s in zip(parameters(ours), parameters(theirs), start, strict=True):
         assert relative(a.detach() - s, b.detach() - s) < ROUNDING
 

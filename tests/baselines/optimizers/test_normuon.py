@@ -24,6 +24,7 @@ from tests.baselines.optimizers.toys import (
     make_groups,
     parameters,
     relative,
+    side_by_side,
     values,
 )
 
@@ -100,10 +101,7 @@ def test_a_wide_orthogonal_update_has_equal_rows_already_and_is_muons():
     one = NorMuon(scale="keller", **common).build(ours)
     two = Muon(scale="keller", **common).build(theirs)
     for step in range(3):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
     for a, b, s in zip(parameters(ours), parameters(theirs), values(hidden((8, 32), (12, 12))), strict=True):
         assert relative(a.detach() - s, b.detach() - s) < SINGLE
 
@@ -136,10 +134,7 @@ def test_the_rest_is_adamws_bit_for_bit():
     one = NorMuon(lr=0.02, adam_lr=0.003, adam_weight_decay=0.05, adam_eps=1e-6).build(ours)
     two = AdamW(lr=0.003, weight_decay=0.05, eps=1e-6).build(theirs)
     for step in range(3):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a.parameters[0], b.parameters[0]) == (a.role != "hidden")
 

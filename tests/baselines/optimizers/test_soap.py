@@ -20,6 +20,7 @@ from tests.baselines.optimizers.toys import (
     make_groups,
     parameters,
     relative,
+    side_by_side,
     values,
 )
 
@@ -144,10 +145,7 @@ def test_without_bases_it_is_adamw_from_the_second_gradient_on():
     one, two = SOAP(max_side=1, **common).build(ours), AdamW(**common).build(theirs)
     one.step()
     for step in range(5):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
     for a, b in zip(parameters(ours), parameters(theirs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
@@ -196,10 +194,7 @@ def test_the_rest_is_adamws_bit_for_bit():
     one = SOAP(lr=0.02, adam_lr=0.003, eps=1e-6).build(ours)
     two = AdamW(lr=0.003, eps=1e-6).build(theirs)
     for step in range(3):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a.parameters[0], b.parameters[0]) == (a.role != "hidden")
 

@@ -18,6 +18,7 @@ from tests.baselines.optimizers.toys import (
     make_groups,
     parameters,
     relative,
+    side_by_side,
     values,
 )
 
@@ -35,10 +36,7 @@ def test_our_steps_equal_torchs(scale, nesterov):
     common = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "nesterov": nesterov, "scale": scale}
     one, two = Muon(**common).build(ours), TorchMuon(**common).build(theirs)
     for step in range(4):
-        draw_gradients(ours, step)
-        draw_gradients(theirs, step)
-        one.step()
-        two.step()
+        side_by_side(one, ours, two, theirs, step)
         for a, b, s in zip(parameters(ours), parameters(theirs), start, strict=True):
             assert relative(a.detach() - s, b.detach() - s) < BF16_NOISE
 

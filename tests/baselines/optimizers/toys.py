@@ -69,6 +69,14 @@ def draw_gradients(groups: Sequence[ParameterGroup], seed: int) -> None:
         p.grad = torch.randn(p.shape, generator=generator).to(p.dtype)
 
 
+def side_by_side(one, ours, two, theirs, step: int) -> None:
+    """A step of each of two optimizers on equal gradients of its own groups."""
+    draw_gradients(ours, step)
+    draw_gradients(theirs, step)
+    one.step()
+    two.step()
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """||a - b||_F / ||b||_F."""
     return float((a.double() - b.double()).norm() / b.double().norm())
